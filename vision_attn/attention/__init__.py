@@ -1,0 +1,1 @@
+"""The mathematics of looking: scores, windows and the attention layer."""

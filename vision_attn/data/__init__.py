@@ -1,0 +1,1 @@
+"""Data sets, augmentation and the order in which a run reads them."""

@@ -1,0 +1,1 @@
+"""Where a network looks, and whether that is true: explainers are functions, metrics too."""

@@ -1,0 +1,1 @@
+"""Networks, bottom-up: each file is one idea; their settings are in `config`."""

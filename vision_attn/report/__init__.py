@@ -1,0 +1,1 @@
+"""Results a person looks at: exports, figures, comparisons."""
