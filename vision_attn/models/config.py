@@ -1,4 +1,4 @@
-"""The settings of every network; read and checked before torch is imported, so imports are local."""
+"""The settings of every network; read and checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ViTConfig:
 
     name: Literal["vit"] = "vit"
     size: Literal["Pico", "Nano", "Ti", "S", "B", "L", "H"] = "S"
-    """Sets dim, depth and heads where these are not given; Pico and Nano suit 28-64 pixel images."""
+    """Sets dim, depth and heads where these are not given; Pico, Nano: 28-64 pixels."""
     dim: int | None = None
     """Width of a token."""
     depth: int | None = None
@@ -39,18 +39,20 @@ class ViTConfig:
     tokenizer: Literal["patch", "conv"] = "patch"
     """patch: one linear map of each patch; conv: conv, ReLU, max-pool, repeated (CCT)."""
     patch_size: int | None = None
-    """Pixels a token covers a side; default 16, or 4 for images below 96 pixels. For the conv
-    tokenizer a power of 2: each of its layers halves the image."""
+    """Pixels a token covers a side; default 16, or 4 for images below 96 pixels. The conv tokenizer
+    has one layer for each prime factor of it."""
     position: Literal["learned", "sincos", "rotary", "none"] = "learned"
     """Positional embedding: learned table, fixed 2-D sine-cosine, axial rotary in attention."""
     pool: Literal["cls", "mean", "attention", "sequence"] = "cls"
-    """What the head reads: class token, mean of the patches, a learned query (MAP), CCT's pooling."""
+    """What the head reads: class token, mean of the patches, a learned query (MAP), CCT's."""
+    fc_norm: bool = False
+    """With mean pooling: normalise the mean instead of the tokens before it."""
     distilled: bool = False
     """A distillation token with its own head (DeiT); logits are the mean of both heads."""
     registers: int = 0
     """Register tokens (Darcet 2024): give attention sinks a place outside the image."""
     prefix_position: bool = True
-    """Whether the learned table also has rows for the prefix tokens (class, distillation)."""
+    """Whether prefix tokens (class, distillation, registers) have positions, too."""
     qkv_bias: bool = True
     qk_norm: bool = False
     """LayerNorm on queries and keys of each head."""
@@ -66,13 +68,13 @@ class ViTConfig:
         dim, depth, heads = self.shape
         if min(dim, depth, heads) < 1:
             raise ValueError(
-                f"dim, depth and heads must be positive, got dim={dim}, depth={depth}, heads={heads}"
+                f"dim, depth and heads must be positive, got {dim}, {depth} and {heads}"
             )
         if dim % heads:
             raise ValueError(f"heads must divide dim, got dim={dim} and heads={heads}")
         if self.position == "rotary" and dim // heads % 4:
             raise ValueError(
-                f"rotary positions need a head width (dim / heads) divisible by 4, got {dim // heads}"
+                f"rotary positions need dim / heads to be divisible by 4, got {dim // heads}"
             )
         if self.position == "sincos" and dim % 4:
             raise ValueError(f"sincos positions need dim divisible by 4, got dim={dim}")
@@ -81,13 +83,12 @@ class ViTConfig:
                 f"distilled reads the class and distillation tokens: set pool=cls, got {self.pool}"
             )
         if self.patch_size is not None and self.patch_size < 1:
-            raise ValueError(f"patch_size must be a positive number of pixels, got {self.patch_size}")
-        if self.tokenizer == "conv" and (self.patch_size or 4).bit_count() != 1:
-            raise ValueError(
-                f"the conv tokenizer halves the image layer by layer: patch_size must be a power of "
-                f"2, got {self.patch_size}"
-            )
-        if not self.registers >= 0:
+            raise ValueError(f"patch_size must be at least 1 pixel, got {self.patch_size}")
+        if self.tokenizer == "conv" and self.patch_size == 1:
+            raise ValueError("the conv tokenizer pools: patch_size must be at least 2, got 1")
+        if self.fc_norm and self.pool != "mean":
+            raise ValueError(f"fc_norm belongs to pool=mean, got pool={self.pool}; leave it out")
+        if self.registers < 0:
             raise ValueError(f"registers must be 0 or more, got {self.registers}")
         for name in ("drop_path", "dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
@@ -100,6 +101,12 @@ class ViTConfig:
         dim = self.dim if self.dim is not None else dim
         depth = self.depth if self.depth is not None else depth
         return dim, depth, self.heads if self.heads is not None else heads
+
+    def patch_size_for(self, image_size: tuple[int, int]) -> int:
+        """Resolve the patch size for images of (rows, columns) pixels."""
+        if self.patch_size is not None:
+            return self.patch_size
+        return 4 if min(image_size) < 96 else 16
 
     def build(self, spec: Spec) -> ViT:
         """Build the network with fresh weights from torch's global generator."""
@@ -119,7 +126,9 @@ class ResNetConfig:
     channels: tuple[int, ...] = (64, 128, 256, 512)
     """Width of the four stages, before a bottleneck's expansion by 4."""
     stem: Literal["imagenet", "small"] = "imagenet"
-    """imagenet: 7x7 stride 2 and max-pool (1/4 of the size); small: 3x3 stride 1, for 28-64 pixels."""
+    """imagenet: 7x7 stride 2 and max-pool (1/4 of the size); small: one 3x3, for 28-64 pixels."""
+    stem_stride: Literal[1, 2] = 1
+    """Stride of the small stem."""
     drop_path: float = 0.0
     """Stochastic depth of the last block; earlier blocks rise to it linearly."""
     dropout: float = 0.0
@@ -135,6 +144,10 @@ class ResNetConfig:
             raise ValueError(
                 f"depths and channels must be positive, got {self.depths} and {self.channels}"
             )
+        if self.channels[0] % 2:
+            raise ValueError(f"the first stage needs an even width, got channels={self.channels}")
+        if self.stem == "imagenet" and self.stem_stride != 1:
+            raise ValueError("stem_stride belongs to stem=small; leave it out for stem=imagenet")
         for name in ("drop_path", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")

@@ -1,0 +1,66 @@
+"""ResNet is timm's, narrower if asked, and takes torchvision's checkpoints."""
+
+import pytest
+import timm
+import torch
+import torchvision
+
+from vision_attn.models.config import ResNetConfig
+from vision_attn.spec import Spec
+from vision_attn.tape import Tape
+
+DEEP = ResNetConfig(block="bottleneck", depths=(3, 4, 6, 3))
+SPEC = Spec(image_size=(64, 96), names=tuple("abcdefg"))
+IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.mark.parametrize(
+    ("config", "reference"),
+    [
+        (ResNetConfig(), timm.create_model("resnet18", num_classes=7)),
+        (DEEP, timm.create_model("resnet50", num_classes=7)),
+        (ResNetConfig(), torchvision.models.resnet18(num_classes=7)),
+        (DEEP, torchvision.models.resnet50(num_classes=7)),
+    ],
+    ids=["timm-18", "timm-50", "torchvision-18", "torchvision-50"],
+)
+def test_checkpoints_load_strictly_and_give_the_same_logits(config, reference):
+    model = config.build(SPEC).eval()
+    model.load_state_dict(reference.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(model(IMAGES), reference.eval()(IMAGES), atol=1e-5, rtol=1e-5)
+
+
+def test_small_images_get_a_stem_that_keeps_their_detail():
+    config = ResNetConfig(depths=(1, 1, 1, 1), channels=(6, 10, 14, 22), stem="small")
+    model = config.build(Spec(image_size=(24, 32), names=("a", "b", "c"))).eval()
+    images = IMAGES[..., :24, :32]
+    assert model.forward_features(images).shape == (2, 22, 3, 4)
+    assert model.regions(images).shape == (2, 12, 22)
+    tape = Tape()
+    torch.testing.assert_close(model(images, tape), model(images))
+    assert not tape.attention
+    assert model.readout is None
+
+
+def test_a_token_activation_is_refused():
+    model = ResNetConfig(depths=(1, 1, 1, 1), channels=(6, 10, 14, 22)).build(SPEC)
+    activation = torch.randn(2, 5, 3, 7)
+    assert model.to_map(activation, (64, 96)) is activation
+    with pytest.raises(ValueError, match=r"got \(2, 5, 3\)"):
+        model.to_map(activation[..., 0], (64, 96))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depths": (2, 2)}, "four numbers"),
+        ({"channels": (0, 1, 1, 1)}, "must be positive"),
+        ({"channels": (5, 8, 8, 8)}, "even width"),
+        ({"stem_stride": 2}, "stem=small"),
+        ({"drop_path": -0.1}, r"\[0, 1\)"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ResNetConfig(**settings)
