@@ -1,0 +1,12 @@
+"""Run every benchmark: python -m benchmarks [vit ...]."""
+
+import importlib
+import sys
+
+ALL = ("vit",)
+
+for name in sys.argv[1:] or ALL:
+    if name not in ALL:
+        sys.exit(f"unknown benchmark {name!r}; choose from {', '.join(ALL)}")
+    print(f"== {name}")
+    importlib.import_module(f"benchmarks.{name}").main()
