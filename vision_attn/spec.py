@@ -48,4 +48,7 @@ class Spec:
     @classmethod
     def from_dict(cls, entries: dict[str, Any]) -> "Spec":
         """Read what `to_dict` gave."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()})
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()
+        }
+        return cls(**fields)

@@ -76,6 +76,12 @@ def test_the_probe_answers_once_and_leaves_the_grad_mode():
         assert not torch.is_grad_enabled()
 
 
+def test_the_choice_of_a_path_is_no_break_in_a_compiled_graph():
+    query, key, value = tensors(1, 2, 3, 8, dtype=torch.bfloat16)
+    compiled = torch.compile(attend, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(query, key, value), attend(query, key, value))
+
+
 def test_self_attention_equals_torchs():
     torch.manual_seed(0)
     ours = MultiHeadAttention(21, 3).double()

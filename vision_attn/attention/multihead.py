@@ -62,9 +62,12 @@ def takes_fused(device: str, dtype: torch.dtype) -> bool:
     return device != "cpu" or dtype != torch.bfloat16 or not _written_out_wins()
 
 
-@torch.compiler.assume_constant_result
 def _written_out_wins() -> bool:
     return has_native_bf16() or _probe()
+
+
+# What torch.compiler.assume_constant_result does, without importing the compiler (2 seconds).
+_written_out_wins._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache

@@ -1,6 +1,7 @@
 """From an image to tokens that know their place."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,23 +12,20 @@ Grid = tuple[int, int]
 """Patches in (rows, columns)."""
 
 
-class PatchEmbed(nn.Module):
-    """Cut the image into squares and map each to a token.
+class Tokenizer(nn.Module):
+    """Map every square of `patch_size` pixels to a token by a network `proj`."""
 
-    Dosovitskiy 2021, equation 1 (arXiv:2010.11929).
-    """
-
-    def __init__(self, patch_size: int, channels: int, dim: int):
+    def __init__(self, patch_size: int, proj: nn.Module):
         super().__init__()
         self.patch_size = patch_size
-        self.proj = nn.Conv2d(channels, dim, patch_size, stride=patch_size)
+        self.proj = proj
 
     def forward(
         self, images: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch token dim"]:
         return self.proj(images).flatten(2).transpose(1, 2)
 
-    def grid(self, image_size: tuple[int, int]) -> Grid:
+    def grid(self, image_size: Sequence[int]) -> Grid:
         """Tell the grid of an image of (rows, columns) pixels; ValueError if patches do not fit."""
         height, width = image_size
         if height % self.patch_size or width % self.patch_size:
@@ -38,7 +36,17 @@ class PatchEmbed(nn.Module):
         return height // self.patch_size, width // self.patch_size
 
 
-class ConvTokenizer(PatchEmbed):
+class PatchEmbed(Tokenizer):
+    """Cut the image into squares and map each linearly to a token.
+
+    Dosovitskiy 2021, equation 1 (arXiv:2010.11929).
+    """
+
+    def __init__(self, patch_size: int, channels: int, dim: int):
+        super().__init__(patch_size, nn.Conv2d(channels, dim, patch_size, stride=patch_size))
+
+
+class ConvTokenizer(Tokenizer):
     """Make tokens by convolution, max-pooling and ReLU, repeated until a token covers a patch.
 
     Each layer shrinks the image by a prime factor of `patch_size`, the largest first; widths
@@ -46,23 +54,17 @@ class ConvTokenizer(PatchEmbed):
     """
 
     def __init__(self, patch_size: int, channels: int, dim: int):
-        nn.Module.__init__(self)
-        self.patch_size = patch_size
         factors = prime_factors(patch_size)
         widths = [channels, *(max(dim >> i, 8) for i in range(len(factors) - 1, 0, -1)), dim]
         layers: list[nn.Module] = []
         for before, width, factor in zip(widths, widths[1:], factors, strict=False):
             kernel = factor | 1  # odd, so that the pool is centred and sizes divide exactly
-            layers += [
-                nn.Conv2d(before, width, 3, padding=1, bias=False),
-                # The paper has ReLU first; the two commute, and here ReLU sees fewer positions.
-                nn.MaxPool2d(kernel, stride=factor, padding=kernel // 2),
-                nn.ReLU(),
-            ]
-        self.proj = nn.Sequential(*layers)
-        for layer in self.proj:
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight)
+            convolution = nn.Conv2d(before, width, 3, padding=1, bias=False)
+            nn.init.kaiming_normal_(convolution.weight)
+            # The paper has ReLU first; the two commute, and here ReLU sees fewer positions.
+            pool = nn.MaxPool2d(kernel, stride=factor, padding=kernel // 2)
+            layers += [convolution, pool, nn.ReLU()]
+        super().__init__(patch_size, nn.Sequential(*layers))
 
 
 def prime_factors(number: int) -> list[int]:

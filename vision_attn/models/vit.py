@@ -39,17 +39,15 @@ class ViT(nn.Module):
         self.patch_embed = tokenizer(patch_size, spec.channels, dim)
         self.grid = self.patch_embed.grid(spec.image_size)
 
-        tokens = {"cls_token": config.pool == "cls", "dist_token": config.distilled}
-        for name, present in tokens.items():
-            self.register_parameter(name, nn.Parameter(torch.zeros(1, 1, dim)) if present else None)
-        registers = torch.zeros(1, config.registers, dim)
-        self.reg_token = nn.Parameter(registers) if config.registers else None
-        self.num_prefix_tokens = sum(tokens.values()) + config.registers
+        def table(rows: int) -> nn.Parameter | None:
+            return nn.Parameter(torch.zeros(1, rows, dim)) if rows else None
 
-        self.pos_embed = None
-        if config.position == "learned":
-            rows = self.position_prefix + self.grid[0] * self.grid[1]
-            self.pos_embed = nn.Parameter(torch.zeros(1, rows, dim))
+        self.cls_token = table(config.pool == "cls")
+        self.dist_token = table(config.distilled)
+        self.reg_token = table(config.registers)
+        self.num_prefix_tokens = (config.pool == "cls") + config.distilled + config.registers
+        places = self.position_prefix + self.grid[0] * self.grid[1]
+        self.pos_embed = table(places if config.position == "learned" else 0)
         self.pos_drop = nn.Dropout(config.dropout)
 
         rates = torch.linspace(0, config.drop_path, depth).tolist()
@@ -68,7 +66,7 @@ class ViT(nn.Module):
             for rate in rates
         )
         self.norm = nn.Identity() if config.fc_norm else nn.LayerNorm(dim, eps=1e-6)
-        self.attn_pool = None
+        self.attn_pool: AttentionPool | SequencePool | None = None
         if config.pool == "attention":
             self.attn_pool = AttentionPool(dim, heads, config.mlp_ratio)
         elif config.pool == "sequence":
@@ -143,14 +141,12 @@ class ViT(nn.Module):
     def _place(self, patches: Tensor, grid: Grid) -> Float[Tensor, "batch token dim"]:
         """Add positions and prefix tokens."""
         positions = self._positions(grid, patches)
-        early = positions is not None and not self.position_prefix
-        if early:
-            patches = patches + positions
+        if positions is not None and not self.position_prefix:
+            patches, positions = patches + positions, None
         prefix = [self.cls_token, self.dist_token, self.reg_token]
-        tokens = torch.cat(
-            [x.expand(len(patches), -1, -1) for x in prefix if x is not None] + [patches], dim=1
-        )
-        return self.pos_drop(tokens if positions is None or early else tokens + positions)
+        prefix_tokens = [x.expand(len(patches), -1, -1) for x in prefix if x is not None]
+        tokens = torch.cat([*prefix_tokens, patches], dim=1)
+        return self.pos_drop(tokens if positions is None else tokens + positions)
 
     def _positions(self, grid: Grid, patches: Tensor) -> Float[Tensor, "1 token dim"] | None:
         if self.pos_embed is not None:
@@ -174,7 +170,9 @@ class ViT(nn.Module):
     @property
     def cam_layer(self) -> nn.Module:
         """Where CAM methods listen: the last place whose gradient reaches every patch."""
-        return self.blocks[-1].norm1
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        return last.norm1
 
     @property
     def readout(self) -> Float[Tensor, " token"] | None:

@@ -1,0 +1,187 @@
+"""The training command, run as a user runs it, and every recipe that comes with the project."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vision_attn.data.config import ScenesConfig
+from vision_attn.engine.run import Run
+from vision_attn.recipe import load_model, read, start_from
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+TINY = """\
+data: {name: scenes, image_size: 24, train: 23, valid: 13, test: 11}
+model: {name: vit, dim: 12, depth: 1, heads: 3, patch_size: 4}
+train: {steps: 3, batch_size: 5, evaluate_every: 2, log_every: 1, device: cpu}
+"""
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "train.py", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A recipe, its run folder, and what the command that trained it said."""
+    folder = tmp_path_factory.mktemp("train")
+    (folder / "tiny.yaml").write_text(TINY)
+    run = folder / "run"
+    return folder / "tiny.yaml", run, command(folder / "tiny.yaml", f"run={run}")
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """The command as a module, to be run without starting Python again."""
+    monkeypatch.syspath_prepend(ROOT)
+    import train
+
+    return train
+
+
+def test_a_run_ends_with_where_it_is_and_how_good(trained):
+    _, folder, done = trained
+    assert done.returncode == 0, done.stderr
+    scores = [line["valid_accuracy"] for line in Run.open(folder).metrics() if "valid_loss" in line]
+    assert len(scores) == 2
+    assert done.stdout.splitlines() == [f"{folder}: best valid_accuracy {max(scores):.4f}"]
+    assert (folder / "best.safetensors").exists()
+    assert (folder / "last.pt").exists()
+
+
+def test_the_same_command_finds_nothing_left_to_do(trained, script, capsys):
+    recipe, folder, done = trained
+    before = (folder / "metrics.jsonl").read_bytes()
+    script.main([str(recipe), f"run={folder}"])
+    assert capsys.readouterr().out == done.stdout
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_stored_recipe_is_a_recipe(trained):
+    _, folder, _ = trained
+    recipe = read(folder / "config.yaml")
+    assert recipe.to_dict() == json.loads((folder / "config.yaml").read_text())
+    assert recipe.run == str(folder)
+
+
+def test_another_recipe_in_the_same_folder_is_refused_without_a_traceback(trained, script, capsys):
+    recipe, folder, _ = trained
+    with pytest.raises(SystemExit) as caught:
+        script.main([str(recipe), f"run={folder}", "model.depth=2"])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "model.depth was 1 and is 2" in line
+
+
+def test_without_arguments_usage_is_an_error():
+    done = command()
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: python train.py RECIPE.yaml")
+
+
+def test_help_explains_every_setting():
+    done = command("--help")
+    assert done.returncode == 0
+    assert "model.name=resnet: A residual network" in done.stdout
+
+
+def test_a_loaded_model_is_the_one_that_was_trained(trained):
+    _, folder, _ = trained
+    model, spec = load_model(folder)
+    assert not model.training
+    assert spec == Run.open(folder).spec
+    data = read(folder / "config.yaml").data.build()
+    images, labels = data.valid.__getitems__([(0, i) for i in range(len(data.valid))])
+    with torch.no_grad():
+        accuracy = (model(images).argmax(1) == labels).double().mean().item()
+    best = max(line.get("valid_accuracy", 0) for line in Run.open(folder).metrics())
+    assert accuracy == pytest.approx(best, abs=1e-6)
+
+
+def test_a_folder_without_weights_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"is no run with weights: .*best\.safetensors is missing"):
+        load_model(tmp_path)
+
+
+def test_initial_weights_come_from_a_run_or_a_file(trained, tmp_path):
+    _, folder, _ = trained
+    earlier, spec = load_model(folder)
+    state = earlier.state_dict()
+    save_file(state, tmp_path / "w.safetensors")
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "w.pth"
+    )
+    for init in (folder, tmp_path / "w.safetensors", tmp_path / "w.pth"):
+        model = earlier.config.build(spec)
+        assert start_from(model, str(init)) == []
+        assert all(torch.equal(model.state_dict()[name], state[name]) for name in state)
+
+
+def test_initial_weights_are_fitted_to_another_grid_and_head(trained):
+    _, folder, _ = trained
+    earlier, spec = load_model(folder)
+    model = earlier.config.build(replace(spec, image_size=(16, 28), names=("a", "b", "c")))
+    changes = start_from(model, str(folder))
+    assert changes[0] == "pos_embed: resampled from a 6x6 grid to 4x7"
+    assert [change.partition(":")[0] for change in changes[1:]] == ["head.weight", "head.bias"]
+
+
+def test_no_initial_weights_leave_the_model_alone(trained):
+    model, _ = load_model(trained[1])
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    assert start_from(model, None) == []
+    assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"not weights", "weights must be a .safetensors file"), ([3], "a dict of names and tensors")],
+)
+def test_a_file_that_holds_no_weights_is_refused(trained, tmp_path, content, reason):
+    path = tmp_path / "w.pth"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    model, _ = load_model(trained[1])
+    with pytest.raises(ValueError, match=reason):
+        start_from(model, str(path))
+
+
+def test_a_pickle_is_not_run(trained, tmp_path):
+    torch.save({"head": Path("x")}, tmp_path / "w.pth")
+    model, _ = load_model(trained[1])
+    with pytest.raises(ValueError, match="weights_only=True"):
+        start_from(model, str(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_tells_command_score_time_and_hardware(path):
+    lines = path.read_text().splitlines()
+    keys = [line.split()[1] for line in lines if line.startswith("# ") and len(line.split()) > 1]
+    assert [key for key in keys if key in ("command", "expected", "takes", "hardware")] == [
+        "command",
+        "expected",
+        "takes",
+        "hardware",
+    ]
+    assert f"python train.py configs/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_builds_and_takes_a_step(path, script, tmp_path):
+    photos = [f"data.root={tmp_path}"] if path.stem == "folder_finetune" else []
+    recipe = read(path, f"run={tmp_path / 'run'}", *photos)
+    size = min(recipe.data.image_size, 64)
+    scenes = ScenesConfig(image_size=size, train=4, valid=2, test=2)
+    short = replace(recipe.train, steps=1, warmup=0, batch_size=2, device="cpu")
+    script.train(recipe.model_copy(update={"data": scenes, "train": short}))
+    assert Run.open(tmp_path / "run").metrics()[-1]["step"] == 1

@@ -1,0 +1,70 @@
+"""Train what a recipe says: python train.py configs/NAME.yaml [section.field=value ...]."""
+
+import shutil
+import sys
+
+from vision_attn.recipe import Recipe, read, reference, remarks, start_from
+
+USAGE = """usage: python train.py RECIPE.yaml [section.field=value ...]
+       torchrun --nproc-per-node=2 train.py RECIPE.yaml [section.field=value ...]
+       python train.py --help      explains every setting"""
+
+
+def main(arguments: list[str]) -> None:
+    """Read a recipe and train; one that cannot work is refused before torch is imported."""
+    if not arguments:
+        sys.exit(refused(USAGE))
+    if {"-h", "--help"} & set(arguments):
+        width = shutil.get_terminal_size((100, 24)).columns
+        return print(f"{USAGE}\n\n{reference(width)}")
+    try:
+        recipe = read(*arguments)
+    except ValueError as error:
+        sys.exit(refused(error))
+    return train(recipe)
+
+
+def train(recipe: Recipe) -> None:
+    """Build data, run, model and task, and fit; torchrun runs this in several processes."""
+    import torch
+
+    from vision_attn.data.loader import Loader, share
+    from vision_attn.engine.distributed import joined
+    from vision_attn.engine.loop import fit
+    from vision_attn.engine.run import Run
+
+    with joined(recipe.train.device) as place:
+        say = print if place.leads else lambda *_: None
+        try:
+            data = recipe.data.build()
+            run = Run.create(recipe.run, recipe.to_dict(), data.spec)
+            run.write_problems(data.problems)
+            torch.manual_seed(recipe.seed)
+            model = recipe.model.build(data.spec)
+            for line in (*remarks(recipe), *start_from(model, recipe.init)):
+                say(line)
+            task = recipe.task.build(model, data.spec)
+        except (ValueError, OSError) as error:
+            sys.exit(refused(error))
+
+        ranks = {"rank": place.rank, "world": place.world, "workers": recipe.data.workers}
+        batch_size = recipe.train.batch_size
+        batches = Loader(data.train, batch_size, seed=recipe.seed, **ranks)
+        valid = share(data.valid, batch_size // place.world, **ranks)
+        fit(task, batches, valid, recipe.train, run, recipe.seed)
+
+        name = f"valid_{task.monitor}"
+        best = max(line[name] for line in run.metrics() if name in line)
+        say(f"{run.folder}: best {name} {best:.4f}")
+        if data.problems:
+            say(f"{len(data.problems)} inputs could not be used; see {run.folder}/problems.jsonl")
+
+
+def refused(reason: object) -> int:
+    """Say why nothing was trained, and give the exit code for wrong usage."""
+    print(reason, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

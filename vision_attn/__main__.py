@@ -1,0 +1,66 @@
+"""The command line: arguments only. `vision-attn COMMAND --help` explains each command.
+
+To add a command, write a function like `add_evaluate` and name it in `COMMANDS`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def add_evaluate(commands: Any) -> None:
+    """Offer `evaluate RUN`: measure a run's best weights on a split."""
+    parser = commands.add_parser("evaluate", help="measure a run's best weights on the test split")
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("overrides", nargs="*", metavar="data.FIELD=VALUE", help="for moved data")
+    parser.add_argument("--split", choices=("test", "valid"), default="test")
+    parser.add_argument("--batch-size", type=positive, default=256, help="images (default 256)")
+    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+
+    def run(chosen: argparse.Namespace) -> None:
+        from vision_attn.commands import evaluate
+
+        numbers = evaluate(
+            chosen.run,
+            *chosen.overrides,
+            split=chosen.split,
+            batch_size=chosen.batch_size,
+            device=chosen.device,
+        )
+        for name, number in numbers.items():
+            print(f"{chosen.split} {name} = {number:.6g}")
+
+    parser.set_defaults(run_command=run)
+
+
+COMMANDS = (add_evaluate,)
+
+
+def positive(text: str) -> int:
+    """Read a positive whole number."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be positive, got {number}")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code: 2 for what the user can mend, told in one line."""
+    parser = argparse.ArgumentParser(
+        prog="vision-attn", description="Train with train.py; look, measure and report with these."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in COMMANDS:
+        add(commands)
+    chosen = parser.parse_args(arguments)
+    try:
+        chosen.run_command(chosen)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

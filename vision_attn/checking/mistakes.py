@@ -1,0 +1,157 @@
+"""All that is wrong with a recipe at once, a line each: where, which rule, what was meant."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from vision_attn.checking.entries import Entries, Mistake, Place
+from vision_attn.checking.settings import Setting, listed, nearest, settings
+
+R = TypeVar("R", bound=BaseModel)
+UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
+NOT_A_SECTION = ("dataclass_type", "dict_type")
+Sections = Mapping[str, Mapping[str, type]]
+"""For each key at the top the configs it may be, by name; "" is a section's only, nameless one."""
+
+
+class RecipeError(ValueError):
+    """List all that is wrong with a recipe, a line each."""
+
+    def __init__(self, mistakes: list[Mistake]):
+        super().__init__("\n".join(map(str, mistakes)))
+        self.mistakes = mistakes
+
+
+def check(recipe: type[R], entries: Entries, sections: Sections, unchecked: set[str]) -> R:
+    """Build the recipe, or raise RecipeError with every mistake in it.
+
+    Rules that read a section in `unchecked` are left out, and so are those of sections that are
+    themselves wrong: unknown keys are dropped, then wrong sections replaced, to find the rest.
+    """
+    found = dict.fromkeys(entries.mistakes)
+    tree, result, replaced = entries.tree, None, set[str]()
+    while tree:
+        try:
+            text = json.dumps(tree, default=str)
+            result = recipe.model_validate_json(text, context={"unchecked": unchecked | replaced})
+            break
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        found |= dict.fromkeys(m for e in errors for m in _mistakes(e, entries, sections))
+        unknown = [_place(e, sections) for e in errors if e["type"] in UNKNOWN]
+        wrong = {str(e["loc"][0]) for e in errors if e["loc"]} - replaced
+        if unknown:
+            tree = _without(tree, unknown)
+        elif wrong:
+            replaced |= wrong
+            tree = _without(tree, [(name,) for name in wrong])
+            named = [name for name in wrong if any(sections[name])]
+            tree |= {name: {"name": next(iter(sections[name]))} for name in named}
+        else:
+            break
+    if found or result is None:
+        order = list(entries.origins)
+        raise RecipeError(sorted(found, key=lambda m: order.index(entries.known(m.place))))
+    return result
+
+
+def _without(tree: dict[str, Any], places: list[Place]) -> dict[str, Any]:
+    """Copy a tree, leaving these entries out."""
+    return {
+        key: _without(value, [place[1:] for place in places if place[0] == key])
+        if isinstance(value, dict)
+        else value
+        for key, value in tree.items()
+        if (key,) not in places
+    }
+
+
+def _place(error: ErrorDetails, sections: Sections) -> Place:
+    """Tell where an error is: pydantic's location without the tag of a union and list indices."""
+    section, *below = error["loc"]
+    tagged = len(sections.get(str(section), ())) > 1
+    return (str(section), *(key for key in below[tagged:] if isinstance(key, str)))
+
+
+def _mistakes(error: ErrorDetails, entries: Entries, sections: Sections) -> list[Mistake]:
+    """Say one of pydantic's errors in a line; a rule across sections may have found several."""
+    if not error["loc"]:
+        lines = [line.partition(": ") for line in str(error["ctx"]["error"]).splitlines()]
+        mistakes = [(tuple(dotted.split(".")), message) for dotted, _, message in lines]
+    else:
+        mistakes = [_mistake(error, _place(error, sections), entries.tree, sections)]
+    return [Mistake(entries.origin(place), place, message) for place, message in mistakes]
+
+
+def _mistake(
+    error: ErrorDetails, place: Place, tree: dict[str, Any], sections: Sections
+) -> tuple[Place, str]:
+    """Give the exact place and what is wrong there."""
+    names, kind = list(sections.get(place[0], ())), error["type"]
+    got = f" (got {_shown(error['input'])})"
+    if kind in UNKNOWN:
+        return place, _unknown(place, tree, sections) + got
+    if kind == "union_tag_not_found" or (kind == "missing" and len(place) == 1):
+        return (place[0], "name"), f"missing; choose {listed(names)}"
+    if kind == "union_tag_invalid" or place[1:] == ("name",):
+        name = tree[place[0]]["name"]
+        return (place[0], "name"), f"{_one_of(str(name), names)} (got {_shown(name)})"
+    if kind in NOT_A_SECTION:
+        return place, "must be a section of settings" + got
+    if kind == "value_error":
+        return place, str(error["ctx"]["error"])
+    for setting in _settings(place[0], tree, sections):
+        end = 1 + setting.path.count(".") + 1
+        if ".".join(place[1:end]) == setting.path:
+            if kind == "missing":
+                return place, f"missing; give {listed(setting.accepts)}"
+            return place[:end], _one_of(str(error["input"]), setting.accepts) + got
+    return place, error["msg"].replace("Input should be", "must be") + got
+
+
+def _settings(section: str, tree: dict[str, Any], sections: Sections) -> list[Setting]:
+    """List the settings of the config that the section names."""
+    configs = sections.get(section, {})
+    name = tree[section].get("name") if len(configs) > 1 else "".join(configs)
+    return list(settings(configs[name])) if name in configs else []
+
+
+def _unknown(place: Place, tree: dict[str, Any], sections: Sections) -> str:
+    """Say that a key is unknown, and which one is near or in which section it belongs."""
+    *above, key = place
+    if not above:
+        return _unknown_key(key, list(sections))
+    prefix = "".join(f"{part}." for part in above[1:])
+    paths = [setting.path for setting in _settings(above[0], tree, sections)]
+    inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+    known = list(dict.fromkeys(path.partition(".")[0] for path in inside))
+    if len(above) == 1 and any(sections[above[0]]):
+        known.insert(0, "name")
+    others = [
+        f"{section}.{key}"
+        for section, configs in sections.items()
+        if section != above[0]
+        and any(s.path == key for config in configs.values() for s in settings(config))
+    ]
+    if others and not nearest(key, known):
+        return f"unknown key; did you mean {listed(others)}?"
+    return _unknown_key(key, known)
+
+
+def _unknown_key(key: str, known: list[str]) -> str:
+    near = nearest(key, known)
+    return "unknown key; " + (f"did you mean {near}?" if near else f"keys are {', '.join(known)}")
+
+
+def _one_of(word: str, accepted: list[str] | tuple[str, ...]) -> str:
+    near = nearest(word, accepted)
+    return f"must be {listed(accepted)}" + (f"; did you mean {near}?" if near else "")
+
+
+def _shown(value: Any) -> str:
+    """Write a value as YAML would, cut to a readable length."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:56]} ..."
