@@ -44,8 +44,8 @@ class Data:
     spec: Spec
     train: Source
     valid: Source
-    test: Source
-    """Read by `evaluate` only, never while training."""
+    test: Source | None
+    """Read by `evaluate` only, never while training; None where the set has none."""
     problems: list[Problem] = field(default_factory=list)
     """Inputs that could not be used; written to the run folder."""
 

@@ -24,6 +24,16 @@ class AugmentConfig:
     erase: float = 0.0
     """Probability of erasing a random rectangle, [0, 1]."""
 
+    def __post_init__(self) -> None:
+        if self.shift < 0:
+            raise ValueError(f"shift must be 0 or more pixels, got {self.shift}")
+        if self.crop_scale is not None and not 0 < self.crop_scale <= 1:
+            raise ValueError(f"crop_scale must be in (0, 1], got {self.crop_scale}")
+        if not 0 <= self.randaugment <= 10:
+            raise ValueError(f"randaugment must be in [0, 10], got {self.randaugment}")
+        if not 0 <= self.erase <= 1:
+            raise ValueError(f"erase must be in [0, 1], got {self.erase}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScenesConfig:
@@ -44,8 +54,203 @@ class ScenesConfig:
     """Processes that prepare batches; 0 prepares them in the training process."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
+    def __post_init__(self) -> None:
+        if self.image_size < 24:
+            raise ValueError(f"image_size must be 24 or more to tell shapes, got {self.image_size}")
+        for name in ("train", "valid", "test"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more scenes, got {getattr(self, name)}")
+        if self.seed < 0 or self.workers < 0:
+            raise ValueError(
+                f"seed and workers must be 0 or more, got {self.seed} and {self.workers}"
+            )
+
     def build(self) -> Data:
         """Open the data set: specification and the three splits."""
         from vision_attn.data.scenes import build
 
         return build(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig:
+    """What all sets of labelled images have in common."""
+
+    image_size: int = 224
+    """Pixels a side; images are resized to cover it and cropped to their centre."""
+    channels: Literal[1, 3] = 3
+    """3 for RGB, 1 for grey; images of the other kind are converted."""
+    mean: tuple[float, ...] | None = None
+    """Subtracted from pixels in [0, 1], one number a channel; None for the usual one of the set."""
+    std: tuple[float, ...] | None = None
+    """Divides what is left, one number a channel; None for the usual one of the set."""
+    valid_share: float | None = None
+    """Share of each class's training images held out for validation, (0, 1); None is 0.1, or none
+    where the set has a validation split of its own."""
+    split_seed: int = 0
+    """Of splits and augmentation, not of the run: the same seed holds out the same images."""
+    workers: int = 0
+    """Processes that prepare batches; 0 prepares them in the training process."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1:
+            raise ValueError(
+                f"image_size must be a positive number of pixels, got {self.image_size}"
+            )
+        for name in ("mean", "std"):
+            numbers = getattr(self, name)
+            if numbers is not None and len(numbers) != self.channels:
+                raise ValueError(
+                    f"{name} needs one number a channel, got {numbers} for channels={self.channels}"
+                )
+        if self.valid_share is not None and not 0 < self.valid_share < 1:
+            raise ValueError(f"valid_share must be in (0, 1), got {self.valid_share}")
+        if not 0 <= self.augment.shift < self.image_size:
+            raise ValueError(
+                f"augment.shift must be smaller than the image, got {self.augment.shift} for "
+                f"image_size={self.image_size}"
+            )
+        if self.workers < 0:
+            raise ValueError(f"workers must be 0 or more, got {self.workers}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesConfig(ImagesConfig):
+    """What sets of image files have in common."""
+
+    crop: float = 1.0
+    """Share of the shorter side that the central crop keeps, (0, 1]; for ImageNet often 0.875."""
+    test_share: float = 0.0
+    """Share of each class held out for the test, [0, 1), where the set has no test split; with 0 it
+    has none."""
+    memory: Literal["auto", "always", "never"] = "auto"
+    """Keep images as pixels at `image_size` instead of reading files again in every epoch; auto
+    does up to 2 GiB, unless `augment.crop_scale` has more to choose from in larger files."""
+    bad_share: float = 0.01
+    """Largest share of files that may be unusable, [0, 1]; these are left out and listed."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"crop must be in (0, 1], got {self.crop}")
+        if not 0 <= self.test_share < 1:
+            raise ValueError(f"test_share must be in [0, 1), got {self.test_share}")
+        if not 0 <= self.bad_share <= 1:
+            raise ValueError(f"bad_share must be in [0, 1], got {self.bad_share}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderConfig(FilesConfig):
+    """A folder of class folders, or of train, val and test with class folders in each."""
+
+    name: Literal["folder"] = "folder"
+    root: str
+    """The folder; classes are named by the folders in it, in alphabetical order."""
+
+    def build(self) -> Data:
+        """Open the data set: specification and splits."""
+        from vision_attn.data.files import list_folder
+        from vision_attn.data.images import build
+
+        return build(self, list_folder(self.root))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TarConfig(FilesConfig):
+    """An uncompressed tar of class folders, read in place."""
+
+    name: Literal["tar"] = "tar"
+    file: str
+    """The tar; laid out inside like a folder of class folders."""
+
+    def build(self) -> Data:
+        """Open the data set: specification and splits."""
+        from vision_attn.data.files import list_tar
+        from vision_attn.data.images import build
+
+        return build(self, list_tar(self.file))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvConfig(FilesConfig):
+    """Image files listed in a table with the columns path, label and, if wanted, split."""
+
+    name: Literal["csv"] = "csv"
+    file: str
+    """The table, with a header line; paths are relative to its folder, splits train, val, test."""
+
+    def build(self) -> Data:
+        """Open the data set: specification and splits."""
+        from vision_attn.data.files import list_csv
+        from vision_attn.data.images import build
+
+        return build(self, list_csv(self.file))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicConfig(ImagesConfig):
+    """What the data sets that torchvision can download have in common."""
+
+    root: str = "data"
+    """Folder of the original files, or one where torchvision has put them or shall put them."""
+    download: bool = False
+    """Let torchvision download the set if it is not in `root`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MnistConfig(PublicConfig):
+    """Handwritten digits, 28x28 grey, 60,000 + 10,000 (LeCun 1998)."""
+
+    name: Literal["mnist"] = "mnist"
+    image_size: int = 28
+    channels: Literal[1, 3] = 1
+
+    def build(self) -> Data:
+        """Open the data set: specification and splits."""
+        from vision_attn.data.public import build_mnist
+
+        return build_mnist(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FashionMnistConfig(PublicConfig):
+    """Articles of clothing, 28x28 grey, 60,000 + 10,000 (Xiao 2017, arXiv:1708.07747)."""
+
+    name: Literal["fashion_mnist"] = "fashion_mnist"
+    image_size: int = 28
+    channels: Literal[1, 3] = 1
+
+    def build(self) -> Data:
+        """Open the data set: specification and splits."""
+        from vision_attn.data.public import build_mnist
+
+        return build_mnist(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar10Config(PublicConfig):
+    """Photographs of ten kinds of things, 32x32 RGB, 50,000 + 10,000 (Krizhevsky 2009)."""
+
+    name: Literal["cifar10"] = "cifar10"
+    image_size: int = 32
+
+    def build(self) -> Data:
+        """Open the data set: specification and splits."""
+        from vision_attn.data.public import build_cifar
+
+        return build_cifar(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar100Config(PublicConfig):
+    """Photographs of a hundred kinds of things, 32x32 RGB, 50,000 + 10,000 (Krizhevsky 2009)."""
+
+    name: Literal["cifar100"] = "cifar100"
+    image_size: int = 32
+
+    def build(self) -> Data:
+        """Open the data set: specification and splits."""
+        from vision_attn.data.public import build_cifar
+
+        return build_cifar(self)

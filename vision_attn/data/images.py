@@ -1,0 +1,140 @@
+"""Sets of labelled images: as pixels in memory, or read from their files again in every epoch."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from vision_attn.data.batch import Data, Key, Labelled, Problem
+from vision_attn.data.config import AugmentConfig, FilesConfig, ImagesConfig
+from vision_attn.data.files import Listing
+from vision_attn.data.reading import Files, Pictures, Pixels, few, read_all
+from vision_attn.data.splits import Indices, SplitName, divide
+from vision_attn.data.transforms import augment_batch, evaluate_batch
+from vision_attn.spec import Spec
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEMORY = 2 * 2**30
+"""Bytes of pixels that `memory: auto` keeps at most."""
+
+
+class Split:
+    """One split of a set of images; augmented if told how."""
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        labels: Int64[np.ndarray, " image"],
+        indices: Indices,
+        spec: Spec,
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+    ):
+        self.pictures, self.indices, self.spec = pictures, indices, spec
+        self.labels = torch.from_numpy(labels[indices])
+        self.augment, self.seed = augment, seed
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, keys: list[Key]) -> Labelled:
+        """Read a batch, augment it by epoch and index where this split trains, normalise it."""
+        places = [index for _, index in keys]
+        images = self.pictures(self.indices[places].tolist())
+        if self.augment is None:
+            batch = evaluate_batch(images, self.spec)
+        else:
+            batch = augment_batch(images, keys, self.augment, self.seed, self.spec)
+        return Labelled(batch, self.labels[places])
+
+
+def build(config: FilesConfig, listing: Listing) -> Data:
+    """Open a set of image files: decode each once, in parallel, and divide those that are usable.
+
+    Raises ValueError if more than `bad_share` of them are not.
+    """
+    spec = Spec(
+        image_size=(config.image_size, config.image_size),
+        names=listing.names,
+        channels=config.channels,
+        mean=config.mean or usual(IMAGENET_MEAN, config.channels),
+        std=config.std or usual(IMAGENET_STD, config.channels),
+        crop=config.crop,
+    )
+    evaluated = Files(listing.files, config.channels, math.ceil(config.image_size / config.crop))
+    trained = evaluated._replace(at_least=_needed(config))
+    stored = _stored(config, listing, trained)
+    values, problems = read_all(evaluated, spec, stored)
+    few(problems, len(listing.files), config.bad_share)
+    bad = {problem.path for problem in problems}
+    usable = np.array([i for i, file in enumerate(listing.files) if str(file) not in bad], np.int64)
+    parts = divide(
+        listing.labels,
+        [file.split for file in listing.files],
+        usable,
+        seed=config.split_seed,
+        valid_share=config.valid_share,
+        test_share=config.test_share,
+    )
+    pictures = (Pixels(values), Pixels(values)) if stored else (trained, evaluated)
+    return assemble(config, spec, pictures, listing.labels, parts, listing.strays + problems)
+
+
+def assemble(
+    config: ImagesConfig,
+    spec: Spec,
+    pictures: tuple[Pictures, Pictures],
+    labels: Int64[np.ndarray, " image"],
+    parts: dict[SplitName, Indices],
+    problems: list[Problem],
+) -> Data:
+    """Make the splits of a set from pictures to train and to evaluate with."""
+    train, rest = pictures
+    missing = set(range(len(spec.names))) - set(labels[parts["train"]].tolist())
+    if missing:
+        names = ", ".join(spec.names[label] for label in sorted(missing))
+        raise ValueError(f"every class needs a training image, got none of {names}")
+    augment, seed = config.augment, config.split_seed
+    return Data(
+        spec,
+        Split(train, labels, parts["train"], spec, augment, seed),
+        Split(rest, labels, parts["valid"], spec),
+        Split(rest, labels, parts["test"], spec) if len(parts["test"]) else None,
+        problems,
+    )
+
+
+def usual(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Bring one number a channel to another number of channels: repeat one, average three."""
+    if len(numbers) == channels:
+        return tuple(numbers)
+    return (round(sum(numbers) / len(numbers), 4),) * channels
+
+
+def _needed(config: FilesConfig) -> int:
+    """Count the pixels of a shorter side that let the smallest random crop still fill the image."""
+    smallest = 1.0 if config.augment.crop_scale is None else config.augment.crop_scale * 3 / 4
+    return math.ceil(config.image_size / (config.crop * math.sqrt(smallest)))
+
+
+def _stored(config: FilesConfig, listing: Listing, files: Files) -> bool:
+    """Decide whether pixels are kept in memory."""
+    if config.memory != "auto":
+        return config.memory == "always"
+    if len(listing.files) * config.image_size**2 * config.channels > MEMORY:
+        return False
+    return config.augment.crop_scale is None or not _larger(files, config.image_size)
+
+
+def _larger(files: Files, image_size: int) -> bool:
+    """Tell from a few files whether images are larger than the model wants them."""
+    for index in np.linspace(0, len(files.files) - 1, 16).astype(int):
+        try:
+            height, width = files.image(int(index)).shape[:2]
+        except ValueError:
+            continue  # it is reported with the others
+        if height > image_size or width > image_size:
+            return True
+    return False

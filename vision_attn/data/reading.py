@@ -1,0 +1,125 @@
+"""Pictures by their index: kept in memory, or read from files, all of them once to begin with."""
+
+import os
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from vision_attn.data.batch import Key, Problem
+from vision_attn.data.decode import decode
+from vision_attn.data.files import File
+from vision_attn.data.loader import read_ahead
+from vision_attn.data.transforms import Image, Images, fit
+from vision_attn.spec import Spec
+
+CHUNK = 32
+"""Files that a process decodes at a time while a set is opened."""
+
+
+class Pictures(Protocol):
+    """Give images by their index in the whole set."""
+
+    def __call__(self, indices: list[int]) -> Images:
+        """Read the images at these indices."""
+
+
+class Pixels(NamedTuple):
+    """Hold fitted images in memory."""
+
+    values: UInt8[Tensor, "image row column channel"]
+
+    def __call__(self, indices: list[int]) -> Images:
+        """Copy the images at these indices."""
+        return torch.from_numpy(self.values.numpy()[indices])  # ten times torch's indexing
+
+
+class Files(NamedTuple):
+    """Read images from their files."""
+
+    files: list[File]
+    channels: int
+    at_least: int = 0
+    """Pixels of the shorter side that a large JPEG keeps; 0 for all."""
+
+    def __call__(self, indices: list[int]) -> Images:
+        """Read and decode the files at these indices; raises ValueError naming a bad one."""
+        images = []
+        for index in indices:
+            try:
+                images.append(self.image(index))
+            except ValueError as error:
+                raise ValueError(f"{self.files[index]}: {error}") from None
+        return images
+
+    def image(self, index: int) -> Image:
+        """Read and decode one file; raises ValueError with the reason why not."""
+        try:
+            data = self.files[index].read()
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from None
+        return decode(data, self.channels, self.at_least)
+
+
+class _Decoded(NamedTuple):
+    """Carry decoded files from a worker; as numpy, which goes through a pipe, not shared memory."""
+
+    numbers: list[int]
+    pixels: list[Image]
+    problems: list[Problem]
+
+
+class _Decoding:
+    """Decode files in chunks, so that workers share the reading of a whole set."""
+
+    def __init__(self, files: Files, spec: Spec, stored: bool):
+        self.files, self.spec, self.stored = files, spec, stored
+
+    def __getitems__(self, keys: list[Key]) -> _Decoded:
+        decoded = _Decoded([], [], [])
+        for _, number in keys:
+            try:
+                image = self.files.image(number)
+            except ValueError as error:
+                decoded.problems.append(Problem(str(self.files.files[number]), str(error)))
+                continue
+            if self.stored:
+                decoded.numbers.append(number)
+                decoded.pixels.append(fit(image, self.spec))
+        return decoded
+
+
+def read_all(files: Files, spec: Spec, stored: bool) -> tuple[Tensor, list[Problem]]:
+    """Decode every file once; give fitted pixels if they are to be kept, and what is unusable."""
+    count = len(files.files)
+    values = torch.zeros(count if stored else 0, *spec.image_size, spec.channels, dtype=torch.uint8)
+    keys = [(0, number) for number in range(count)]
+    order = [keys[start : start + CHUNK] for start in range(0, count, CHUNK)]
+    problems = []
+    with tqdm(desc="images", total=count, unit="image", delay=1, disable=None) as bar:
+        for decoded in read_ahead(_Decoding(files, spec, stored), order, _cores(len(order))):
+            for number, pixels in zip(decoded.numbers, decoded.pixels, strict=True):
+                values.numpy()[number] = pixels
+            problems += decoded.problems
+            bar.update(min(CHUNK, count - bar.n))
+    return values, problems
+
+
+def _cores(chunks: int) -> int:
+    """Count the processes worth starting; a few files are read faster without any."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return cores if chunks >= 8 * cores and cores > 1 else 0
+
+
+def few(problems: list[Problem], count: int, bad_share: float) -> None:
+    """Refuse a set of which too much is unusable."""
+    if len(problems) > bad_share * count:
+        listed = "\n".join(f"  {problem.path}: {problem.reason}" for problem in problems[:5])
+        raise ValueError(
+            f"at most bad_share={bad_share:g} of the files may be unusable, got {len(problems)} of "
+            f"{count}; mend or remove them, or raise bad_share; the first are\n{listed}"
+        )

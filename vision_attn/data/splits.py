@@ -1,0 +1,71 @@
+"""Which images train, which validate and which test."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from jaxtyping import Int64
+
+from vision_attn.data.chance import uniforms
+
+SplitName: TypeAlias = Literal["train", "valid", "test"]
+Indices: TypeAlias = Int64[np.ndarray, " image"]
+FOLDERS: dict[str, SplitName] = {
+    "train": "train",
+    "training": "train",
+    "val": "valid",
+    "valid": "valid",
+    "validation": "valid",
+    "test": "test",
+}
+"""What folders and tables call the splits."""
+VALID_SHARE = 0.1
+
+
+def divide(
+    labels: Int64[np.ndarray, " sample"],
+    given: Sequence[SplitName],
+    indices: Indices,
+    *,
+    seed: int,
+    valid_share: float | None = None,
+    test_share: float = 0.0,
+) -> dict[SplitName, Indices]:
+    """Divide the images at some indices into splits: as given, the missing ones taken from train.
+
+    Raises ValueError if a share is asked for although that split is given.
+    """
+    names = np.asarray(given)[indices]
+    parts = {name: indices[names == name] for name in get_args(SplitName)}
+    for name, share in (("test", test_share), ("valid", valid_share)):
+        if share and len(parts[name]):
+            raise ValueError(
+                f"{name}_share is for sets without a {name} split, got {name}_share={share} and "
+                f"{len(parts[name])} images in that split; leave {name}_share out"
+            )
+    if test_share:
+        parts["train"], parts["test"] = stratified(labels, parts["train"], test_share, seed, 0)
+    if not len(parts["valid"]):
+        share = VALID_SHARE if valid_share is None else valid_share
+        parts["train"], parts["valid"] = stratified(labels, parts["train"], share, seed, 1)
+    if not len(parts["train"]) or not len(parts["valid"]):
+        counts = {name: len(part) for name, part in parts.items()}
+        raise ValueError(f"training and validation need images, got {counts}; change the shares")
+    return parts
+
+
+def stratified(
+    labels: Int64[np.ndarray, " sample"], indices: Indices, share: float, seed: int, draw: int = 0
+) -> tuple[Indices, Indices]:
+    """Split indices into those kept and those held out: the same share of each class, rounded.
+
+    A class of two or more gives at least one image to either side. What is held out depends on
+    (seed, draw) and on the indices alone.
+    """
+    chance = uniforms(seed, [(0, index) for index in indices.tolist()], draw + 1)[:, draw]
+    held = np.zeros(len(indices), dtype=bool)
+    for label in np.unique(labels[indices]):
+        members = np.flatnonzero(labels[indices] == label)
+        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        held[members[np.argsort(chance[members])[:count]]] = True
+    return indices[~held], indices[held]
