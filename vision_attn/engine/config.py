@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long, how fast and with what to optimise; time is counted in optimizer updates (steps)."""
+    """How long, how fast and with what to optimise; time is counted in updates (steps)."""
 
     steps: int = 1000
     """Optimizer updates in all."""
@@ -16,10 +18,12 @@ class TrainConfig:
     """Images an update sees, over all ranks and accumulated pieces."""
     accumulate: int = 1
     """Pieces a rank's share of the batch is split into, to save memory."""
-    optimizer: str = "adamw"
-    """Any name of timm's optimizer factory: adamw, sgd, lion, muon ..."""
+    optimizer: Literal[
+        "adamw", "sgd", "lion", "muon", "nadamw", "radamw", "adan", "lamb", "lars"
+    ] = "adamw"
+    """timm's optimizers by timm's names; muon is for hidden matrices, and AdamW does the rest."""
     rate: float = 1e-3
-    """Peak learning rate."""
+    """Peak learning rate; for muon try 0.01, for its matrices and for AdamW's part alike."""
     schedule: Literal["cosine", "linear", "constant", "step"] = "cosine"
     """Shape of the rate after warm-up; step divides by 10 at 1/2 and 3/4 of the run."""
     warmup: int = 0
@@ -29,13 +33,14 @@ class TrainConfig:
     weight_decay: float = 0.05
     """For matrices only: biases, norms, tokens and positions do not decay."""
     momentum: float = 0.9
-    """For optimizers that have one (sgd, muon)."""
+    """For sgd, lars and muon, (0, 1); the others have betas of their own."""
     layer_decay: float | None = None
     """Factor on the rate per layer from the head back, (0, 1]; None for one rate."""
     clip: float | None = 1.0
     """Largest norm of the gradient; None for no clipping."""
     ema: float | None = None
-    """Decay of the exponential moving average of the weights, evaluated and kept as best."""
+    """Decay of the moving average of the weights, (0, 1), which is then evaluated and kept as best;
+    the decay warms up as (1 + step) / (10 + step). None for no average."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 is autocast; auto takes it where the device has it natively, else fp32."""
     channels_last: bool = False
@@ -43,9 +48,9 @@ class TrainConfig:
     checkpointing: bool = False
     """Recompute blocks in the backward pass to save memory."""
     compile: bool = False
-    """torch.compile the task; gains nothing on the CPU for small networks."""
+    """torch.compile the model; gains nothing on the CPU for small networks."""
     device: str = "auto"
-    """auto takes an accelerator where there is one, else the CPU."""
+    """auto takes an accelerator where there is one, else the CPU; or cpu, cuda, cuda:1, mps ..."""
     evaluate_every: int = 500
     """Steps between evaluations on the validation split; the last step always evaluates."""
     save_every: int = 500
@@ -56,3 +61,56 @@ class TrainConfig:
     """Mirror of metrics.jsonl; its failure never ends a run."""
     tensorboard: bool = False
     """Write TensorBoard events beside metrics.jsonl (extra `tensorboard`)."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "steps",
+            "batch_size",
+            "accumulate",
+            "evaluate_every",
+            "save_every",
+            "log_every",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate must divide batch_size, got batch_size={self.batch_size} and "
+                f"accumulate={self.accumulate}"
+            )
+        self._check_rate()
+        self._check_optimizer()
+        if not re.fullmatch(r"[a-z]+(:\d+)?", self.device):
+            raise ValueError(f"device must be auto or like cpu, cuda or cuda:1, got {self.device}")
+
+    def _check_rate(self) -> None:
+        if not 0 < self.rate < math.inf:
+            raise ValueError(f"rate must be positive, got {self.rate}")
+        if not 0 <= self.warmup < self.steps:
+            raise ValueError(
+                f"warmup must be in [0, steps), got warmup={self.warmup} and steps={self.steps}"
+            )
+        if not 0 <= self.final_rate <= 1:
+            raise ValueError(f"final_rate must be in [0, 1], got {self.final_rate}")
+        if self.final_rate and self.schedule not in ("cosine", "linear"):
+            raise ValueError(
+                f"final_rate ends cosine and linear schedules only, got final_rate="
+                f"{self.final_rate} and schedule={self.schedule}"
+            )
+
+    def _check_optimizer(self) -> None:
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be 0 or more, got {self.weight_decay}")
+        if not 0 < self.momentum < 1:
+            raise ValueError(f"momentum must be in (0, 1), got {self.momentum}")
+        if self.momentum != 0.9 and self.optimizer not in ("sgd", "lars", "muon"):
+            raise ValueError(
+                f"momentum is for sgd, lars and muon, got momentum={self.momentum} and "
+                f"optimizer={self.optimizer}; leave it at 0.9"
+            )
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must be in (0, 1] or null, got {self.layer_decay}")
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise ValueError(f"clip must be positive or null, got {self.clip}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema must be in (0, 1) or null, got {self.ema}")

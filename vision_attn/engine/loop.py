@@ -1,0 +1,166 @@
+"""The training loop: time is the step, and everything random is a function of it."""
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from vision_attn.data.batch import Batch, to
+from vision_attn.engine.checkpoint import save, save_weights
+from vision_attn.engine.config import TrainConfig
+from vision_attn.engine.distributed import (
+    find,
+    leads,
+    mean_over_ranks,
+    share_buffers,
+    without_exchange,
+)
+from vision_attn.engine.mirror import mirrored
+from vision_attn.engine.optim import rate_at, set_rate
+from vision_attn.engine.run import Run
+from vision_attn.engine.start import precision, prepare, resume
+from vision_attn.engine.training import Training
+from vision_attn.engine.watch import progress, show, stopping
+from vision_attn.tasks.task import Task
+
+
+class Batches(Protocol):
+    """Give this rank's share of every batch, without end."""
+
+    def batches(self, start_step: int = 0) -> Iterator[Any]:
+        """Give batches from a step on; each is a function of its step."""
+
+
+def fit(
+    task: Task, train: Batches, valid: Iterable[Any], config: TrainConfig, run: Run, seed: int
+) -> None:
+    """Train a task to the end of its recipe, from the run's last checkpoint if there is one.
+
+    Reseeds torch's global generators at every step. SIGTERM saves at the next step and raises
+    SystemExit(143). Raises FloatingPointError, before the weights are touched, if the loss or the
+    gradient is not finite, and ValueError if ranks and pieces cannot share the batch evenly.
+    """
+    place = find(config.device)
+    autocast = precision(config, place.device)
+    training = prepare(task, config, place)
+    resume(training, run)
+    if training.evaluated == config.steps:
+        return
+    run.cut_metrics(training.lines)
+    network = DistributedDataParallel(task) if place.world > 1 else task
+    optimizer, parameters = training.optimizer, list(task.parameters())
+
+    with stopping() as stop, mirrored(run, config), progress(training, config, place) as bar:
+        training.clock.start()
+        if training.evaluated < training.step and due(training, config.evaluate_every, config):
+            evaluate(training, valid, run, autocast)
+            keep(training, run)
+        steps = range(training.step, config.steps)
+        for step, batch in zip(steps, train.batches(training.step), strict=False):
+            seed_step(seed, step, place.rank)
+            set_rate(optimizer, rate_at(step, config))
+            numbers = backward(network, to(batch, place.device), config.accumulate, autocast)
+            numbers["gradient_norm"] = clip_grad_norm_(parameters, config.clip or math.inf)
+            means = mean_over_ranks(numbers | {"stop": torch.tensor(stop.heard)}, place.device)
+            stop.agreed = means.pop("stop") > 0
+            check_finite(means, training, run)
+            optimizer.step()
+            optimizer.zero_grad()
+            training.advance()
+
+            bar.update()
+            if due(training, config.log_every, config):
+                means["rate"] = rate_at(step, config)
+                means["images_per_second"] = training.clock.images_per_second(config.batch_size)
+                run.log(training.step, **means, seconds=training.clock.seconds)
+                show(bar, means)
+            if stop.agreed:
+                keep(training, run)
+                break
+            if due(training, config.evaluate_every, config):
+                evaluate(training, valid, run, autocast)
+            if due(training, config.save_every, config):
+                keep(training, run)
+    if stop.agreed or stop.heard:
+        raise SystemExit(stop.farewell(training, run))
+
+
+def due(training: Training, every: int, config: TrainConfig) -> bool:
+    """Tell whether something done every so many steps, and after the last, is due now."""
+    return training.step % every == 0 or training.step == config.steps
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Make dropout, drop path and mixing functions of the step.
+
+    The one place that seeds torch's global generators, from which torch's own layers draw.
+    """
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
+
+
+def backward(
+    network: nn.Module, batch: Batch, pieces: int, autocast: torch.autocast
+) -> dict[str, Tensor]:
+    """Leave the gradient of the batch's mean loss in the parameters, and give the mean numbers."""
+    found: list[dict[str, Tensor]] = []
+    for piece in split(batch, pieces):
+        last = len(found) == pieces - 1
+        with nullcontext() if last else without_exchange(network):
+            with autocast:
+                numbers = network(piece)
+            (numbers["loss"] / pieces).backward()
+        found.append({name: number.detach() for name, number in numbers.items()})
+    return {name: torch.stack([x[name] for x in found]).mean() for name in found[0]}
+
+
+def split(batch: Batch, pieces: int) -> list[Batch]:
+    """Cut a batch into equal pieces, so that the mean of their losses is that of the batch."""
+    if len(batch[0]) % pieces:
+        raise ValueError(
+            f"accumulate must divide the images of a batch on a rank, got accumulate={pieces} and "
+            f"{len(batch[0])} images"
+        )
+    return [type(batch)(*part) for part in zip(*(x.chunk(pieces) for x in batch), strict=True)]
+
+
+def check_finite(numbers: dict[str, float], training: Training, run: Run) -> None:
+    """Raise FloatingPointError with step, numbers and where to go on from."""
+    if all(math.isfinite(x) for x in numbers.values()):
+        return
+    found = ", ".join(f"{name} {number:g}" for name, number in numbers.items())
+    good = f"last good checkpoint: {run.last} (step {training.saved})"
+    raise FloatingPointError(
+        f"training must stay finite, got {found} in step {training.step + 1}; "
+        f"{good if training.saved else 'no checkpoint was saved yet'}; try a lower train.rate, "
+        f"a longer train.warmup or a smaller train.clip"
+    )
+
+
+def evaluate(training: Training, valid: Iterable[Any], run: Run, autocast: torch.autocast) -> None:
+    """Log what the weights (their average, if there is one) are worth, and keep the best."""
+    task = training.average.task if training.average else training.task
+    share_buffers(task)
+    with training.clock.paused(), autocast:
+        numbers = task.evaluate(valid)
+    training.evaluated = training.step
+    measured = {f"valid_{name}": number for name, number in numbers.items()}
+    run.log(training.step, **measured, seconds=training.clock.seconds)
+    score = numbers[task.monitor]
+    if score > training.best:
+        training.best = score
+        if leads():
+            save_weights(run.best, task.model, run.spec, step=training.step, score=score)
+
+
+def keep(training: Training, run: Run) -> None:
+    """Save everything that the run is, so that it can go on from here."""
+    training.lines, training.saved = run.lines, training.step
+    if leads():
+        with training.clock.paused():
+            save(run.last, training.state())

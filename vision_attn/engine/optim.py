@@ -1,0 +1,118 @@
+"""The learning rate as a function of the step, and which parameters get how much of it."""
+
+import math
+import re
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2
+from torch import nn
+from torch.optim import Optimizer
+
+from vision_attn.engine.config import TrainConfig
+from vision_attn.engine.distributed import native_bf16
+from vision_attn.engine.muon import Muon
+
+HEAD = re.compile(r"(^|\.)(head|head_dist|fc|classifier)\.")
+"""Output layers, by timm's names; Muon leaves them to AdamW, and layer decay to the full rate."""
+BLOCK = re.compile(r"(?:^|\.)(?:blocks\.|layer)(\d+)\.")
+"""A transformer's block or a ResNet's stage, by timm's names."""
+STEM = re.compile(
+    r"(^|\.)(patch_embed|pos_embed|cls_token|dist_token|reg_token|norm_pre|conv1|bn1)\b"
+)
+"""What comes before the first block or stage, by timm's names."""
+
+
+def rate_at(step: int, config: TrainConfig) -> float:
+    """Give the learning rate of update number `step`, counted from 0.
+
+    Warm-up rises linearly and never wastes a step on a rate of 0: (step + 1) / (warmup + 1).
+    Cosine: Loshchilov, Hutter 2017, equation 5 without restarts (arXiv:1608.03983).
+    """
+    if step < config.warmup:
+        return config.rate * (step + 1) / (config.warmup + 1)
+    progress = (step - config.warmup) / (config.steps - config.warmup)
+    match config.schedule:
+        case "cosine":
+            left = (1 + math.cos(math.pi * progress)) / 2
+        case "linear":
+            left = 1 - progress
+        case "step":
+            return config.rate * 0.1 ** sum(step >= config.steps * part for part in (0.5, 0.75))
+        case "constant":
+            return config.rate
+    return config.rate * (config.final_rate + (1 - config.final_rate) * left)
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Give every group its share of the rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
+
+
+def build_optimizer(task: nn.Module, config: TrainConfig) -> Optimizer:
+    """Build the optimizer over the task's trainable parameters: timm's, but for Muon."""
+    groups = parameter_groups(task, config)
+    if config.optimizer == "muon":
+        device = next(task.parameters()).device
+        dtype = torch.bfloat16 if native_bf16(device) else torch.float32
+        return Muon(groups, config.rate, config.momentum, dtype=dtype)
+    return create_optimizer_v2(
+        groups, opt=config.optimizer, lr=config.rate, momentum=config.momentum
+    )
+
+
+def parameter_groups(task: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Sort trainable parameters by what they are, so that each kind is treated alike.
+
+    Raises ValueError if nothing is trainable.
+    """
+    depths = layer_depths(task, config.layer_decay)
+    looked_up = {id(m.weight) for m in task.modules() if isinstance(m, nn.Embedding)}
+    groups: dict[tuple[bool, bool, int], dict[str, Any]] = {}
+    for name, parameter in task.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        matrix = is_matrix(parameter)
+        inner = matrix and id(parameter) not in looked_up and not HEAD.search(name)
+        scale = (config.layer_decay or 1.0) ** (max(depths.values()) - depths[name])
+        group = groups.setdefault(
+            (matrix, inner, depths[name]),
+            {
+                "params": [],
+                "weight_decay": config.weight_decay if matrix else 0.0,
+                "use_fallback": not inner,
+                "lr_scale": scale,
+            },
+        )
+        group["params"].append(parameter)
+    if not groups:
+        raise ValueError("nothing to train: every parameter of the task is frozen")
+    return list(groups.values())
+
+
+def is_matrix(parameter: nn.Parameter) -> bool:
+    """Tell a weight matrix or filter from biases, norms, tokens and positions.
+
+    Tokens and position tables are stored with a batch axis of one.
+    """
+    return parameter.ndim >= 2 and parameter.shape[0] > 1
+
+
+def layer_depths(task: nn.Module, layer_decay: float | None) -> dict[str, int]:
+    """Count layers from the stem (0) over blocks or stages to the head; all 0 without decay.
+
+    Bao 2022, section 3.1's layer-wise decay (arXiv:2106.08254).
+    """
+    names = [name for name, _ in task.named_parameters()]
+    if layer_decay is None:
+        return dict.fromkeys(names, 0)
+    found = {name: int(match[1]) for name in names if (match := BLOCK.search(name))}
+    if not found:
+        raise ValueError(
+            "layer_decay needs parameters named blocks.N or layerN as in timm, found none; "
+            "set layer_decay=null"
+        )
+    first, last = min(found.values()), max(found.values())
+    outside = {name: 0 if STEM.search(name) else last - first + 2 for name in names}
+    return {name: found[name] - first + 1 if name in found else outside[name] for name in names}

@@ -1,0 +1,62 @@
+"""One label an image: cross-entropy, mixed and smoothed while training, and accuracy."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric, MetricCollection, SumMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from vision_attn.data.batch import Labelled, to
+from vision_attn.spec import Spec
+from vision_attn.tasks.config import ClassificationConfig
+from vision_attn.tasks.mixing import mix
+from vision_attn.tasks.task import Task, evaluating
+
+
+class Classification(Task):
+    """Learn one label an image by cross-entropy; the best weights are the most accurate ones."""
+
+    monitor: ClassVar[str] = "accuracy"
+
+    def __init__(self, config: ClassificationConfig, model: nn.Module, spec: Spec):
+        super().__init__()
+        self.config, self.model, self.spec = config, model, spec
+
+    def forward(self, batch: Labelled) -> dict[str, Tensor]:
+        """Give the mean cross-entropy; images are mixed and targets smoothed only in training."""
+        images, labels = batch
+        if not self.training:
+            return {"loss": F.cross_entropy(self.model(images), labels)}
+        targets = F.one_hot(labels, self.spec.outputs).to(images.dtype)
+        images, targets = mix(images, targets, self.config.mixup, self.config.cutmix)
+        logits = self.model(images)
+        smoothing = self.config.label_smoothing
+        return {"loss": F.cross_entropy(logits, targets, label_smoothing=smoothing)}
+
+    def evaluate(self, batches: Iterable[Labelled]) -> dict[str, float]:
+        """Give accuracy, accuracy_top5 (from 6 classes up), loss and images, over all ranks."""
+        device = next(self.parameters()).device
+        loss = MeanMetric(nan_strategy="disable").to(device)
+        images = SumMetric().to(device)
+        images.update(0)  # a rank without images takes part all the same
+        accuracy = self._accuracies().to(device)
+        with evaluating(self):
+            for batch in batches:
+                pixels, labels = to(batch, device)
+                logits = self.model(pixels).float()
+                accuracy.update(logits, labels)
+                loss.update(F.cross_entropy(logits, labels, reduction="none"))
+                images.update(len(labels))
+        if not (count := int(images.compute())):
+            raise ValueError("evaluation needs at least one image, got an empty split")
+        numbers = {name: number.item() for name, number in accuracy.compute().items()}
+        return {**numbers, "loss": loss.compute().item(), "images": count}
+
+    def _accuracies(self) -> MetricCollection:
+        outputs = self.spec.outputs
+        metrics: dict[str, Metric] = {"accuracy": MulticlassAccuracy(outputs, average="micro")}
+        if outputs > 5:
+            metrics["accuracy_top5"] = MulticlassAccuracy(outputs, top_k=5, average="micro")
+        return MetricCollection(metrics, compute_groups=False)
