@@ -35,7 +35,42 @@ def add_evaluate(commands: Any) -> None:
     parser.set_defaults(run_command=run)
 
 
-COMMANDS = (add_evaluate,)
+def add_compare(commands: Any) -> None:
+    """Offer `compare RUN...`: networks side by side, and whether their maps are right."""
+    parser = commands.add_parser("compare", help="put runs side by side: numbers, maps, scores")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    parser.add_argument("--methods", type=names, help="explainers, comma-separated")
+    parser.add_argument("--split", choices=("test", "valid"), default="test")
+    parser.add_argument("--maps", type=positive, default=500, help="images explained (default 500)")
+    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+    parser.add_argument(
+        "--started", type=float, help="when the whole work began, in seconds since 1970"
+    )
+
+    def run(chosen: argparse.Namespace) -> None:
+        from vision_attn.commands import compare
+
+        report = compare(
+            chosen.runs,
+            chosen.out,
+            methods=chosen.methods,
+            split=chosen.split,
+            maps=chosen.maps,
+            device=chosen.device,
+            started=chosen.started,
+        )
+        print(f"report: {report}")
+
+    parser.set_defaults(run_command=run)
+
+
+COMMANDS = (add_evaluate, add_compare)
+
+
+def names(text: str) -> list[str]:
+    """Read comma-separated names."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def positive(text: str) -> int:

@@ -1,12 +1,21 @@
 """What the commands do once their arguments are known."""
 
 import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from vision_attn.data.batch import Data, Source
 from vision_attn.data.loader import share
 from vision_attn.engine.distributed import find
-from vision_attn.engine.run import replace
-from vision_attn.recipe import load_model, read
+from vision_attn.engine.run import Run, replace
+from vision_attn.recipe import Recipe, load_model, read
+from vision_attn.report.compare import compare as write_report
+from vision_attn.report.measure import Evidence, Subject
+from vision_attn.spec import Spec
+
+MAPS = {"vit": ("grad_cam", "rollout", "relevance"), "resnet": ("grad_cam",)}
+"""What explains a network of each kind, unless the user says otherwise."""
 
 
 def evaluate(
@@ -17,15 +26,66 @@ def evaluate(
     `overrides` change the recipe, for data that has moved. Writes evaluation-SPLIT.json. Raises
     ValueError if the data's preprocessing is not the one the weights were trained with.
     """
-    # The weights are those of the run, wherever it once started from.
-    recipe = read(folder / "config.yaml", "init=null", *overrides)
+    recipe = _recipe(folder, *overrides)
     model, spec = load_model(folder)
+    source = _split(_data(recipe, spec), split)
+    task = recipe.task.build(model, spec).to(find(device).device)
+    numbers = task.evaluate(share(source, batch_size, workers=recipe.data.workers))
+    replace(folder / f"evaluation-{split}.json", json.dumps(numbers, indent=2) + "\n")
+    return numbers
+
+
+def compare(
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    methods: Sequence[str] | None = None,
+    split: str = "test",
+    maps: int = 500,
+    device: str = "auto",
+    started: float | None = None,
+) -> Path:
+    """Measure runs of one data set side by side, and give the report written to `out`.
+
+    Maps of the first `maps` images are scored; `methods` explain every network, by default those
+    of `MAPS`. `started` is when all of it began, in seconds of `time.time()`.
+    """
+    clock = time.perf_counter()
+    since = clock if started is None else clock - (time.time() - started)
+    place = find(device).device
+    subjects, recipes = [], []
+    for folder in folders:
+        recipe, (model, _) = _recipe(folder), load_model(folder)
+        chosen = tuple(methods or MAPS[recipe.model.name])
+        subjects.append(Subject(folder.name, Run.open(folder), model.to(place), chosen))
+        recipes.append(recipe)
+    source = _split(_data(recipes[0], subjects[0].run.spec), split)
+    indices = list(range(min(maps, len(source))))
+    images, labels = source.__getitems__([(0, index) for index in indices])
+    masks = source.masks(indices) if hasattr(source, "masks") else None
+    evidence = Evidence(share(source, 256), images, labels, masks)
+    command = f"vision-attn compare {' '.join(map(str, folders))} --out {out}"
+    return write_report(subjects, evidence, out, command=command, since=since)
+
+
+def _recipe(folder: Path, *overrides: str) -> Recipe:
+    # The weights are those of the run, wherever it once started from.
+    return read(folder / "config.yaml", "init=null", *overrides)
+
+
+def _data(recipe: Recipe, spec: Spec) -> Data:
     data = recipe.data.build()
     if data.spec != spec:
         raise ValueError(
             f"data must be prepared as in training, got {data.spec}, and the weights need {spec}"
         )
-    task = recipe.task.build(model, spec).to(find(device).device)
-    numbers = task.evaluate(share(getattr(data, split), batch_size, workers=recipe.data.workers))
-    replace(folder / f"evaluation-{split}.json", json.dumps(numbers, indent=2) + "\n")
-    return numbers
+    return data
+
+
+def _split(data: Data, split: str) -> Source:
+    source = getattr(data, split)
+    if source is None:
+        raise ValueError(
+            f"this data set has no {split} split; set data.test_share, or take --split valid"
+        )
+    return source
