@@ -1,9 +1,15 @@
 """Train what a recipe says: python train.py configs/NAME.yaml [section.field=value ...]."""
 
+from __future__ import annotations
+
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 from vision_attn.recipe import Recipe, read, reference, remarks, start_from
+
+if TYPE_CHECKING:
+    from vision_attn.engine.run import Run
 
 USAGE = """usage: python train.py RECIPE.yaml [section.field=value ...]
        torchrun --nproc-per-node=2 train.py RECIPE.yaml [section.field=value ...]
@@ -51,13 +57,22 @@ def train(recipe: Recipe) -> None:
         batch_size = recipe.train.batch_size
         batches = Loader(data.train, batch_size, seed=recipe.seed, **ranks)
         valid = share(data.valid, batch_size // place.world, **ranks)
-        fit(task, batches, valid, recipe.train, run, recipe.seed)
+        try:
+            fit(task, batches, valid, recipe.train, run, recipe.seed)
+        except (ValueError, FloatingPointError) as error:
+            sys.exit(refused(error))
 
-        name = f"valid_{task.monitor}"
-        best = max(line[name] for line in run.metrics() if name in line)
-        say(f"{run.folder}: best {name} {best:.4f}")
+        if not place.leads:
+            return
+        print(f"{run.folder}: best {summary(run, task.monitor)}")
         if data.problems:
-            say(f"{len(data.problems)} inputs could not be used; see {run.folder}/problems.jsonl")
+            print(f"{len(data.problems)} inputs could not be used; see {run.folder}/problems.jsonl")
+
+
+def summary(run: Run, monitor: str) -> str:
+    """Name the best evaluation of a run."""
+    name = f"valid_{monitor}"
+    return f"{name} {max(line[name] for line in run.metrics() if line.get(name) is not None):.4f}"
 
 
 def refused(reason: object) -> int:
