@@ -1,0 +1,192 @@
+"""Class activation maps: feature maps of one layer, weighted by what the score takes from them."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vision_attn.explain.contract import Explainable, Images, Maps, Targets
+from vision_attn.explain.frozen import explained
+from vision_attn.explain.maps import at_least_float32, image_size, upsample
+from vision_attn.explain.reach import check_reach, where_instead
+from vision_attn.explain.targets import check, score
+from vision_attn.explain.weighing import (
+    Features,
+    Grids,
+    Weigh,
+    by_alpha,
+    by_gradient,
+    by_mean_gradient,
+    by_positive_gradient,
+    by_share_of_activation,
+    principal_component,
+)
+
+
+def grad_cam(model: Explainable, images: Images, targets: Targets) -> Maps:
+    """Weight each channel by its mean gradient and keep the positive sum.
+
+    Selvaraju 2017, equations 1 and 2 (arXiv:1610.02391).
+    """
+    return _one_class(by_mean_gradient, model, images, targets)
+
+
+def grad_cam_plus_plus(model: Explainable, images: Images, targets: Targets) -> Maps:
+    """Weight each channel by its positive gradients, each with an alpha; keep the positive sum.
+
+    Chattopadhay 2018, equations 12 and 19 (arXiv:1710.11063).
+    """
+    return _one_class(by_alpha, model, images, targets)
+
+
+def hires_cam(model: Explainable, images: Images, targets: Targets) -> Maps:
+    """Multiply activation and gradient position by position, summed over channels; signed.
+
+    Draelos, Carin 2020, equation 4 (arXiv:2011.08891).
+    """
+    return _one_class(by_gradient, model, images, targets)
+
+
+def layer_cam(model: Explainable, images: Images, targets: Targets) -> Maps:
+    """Weight each position of each channel by its positive gradient and keep the positive sum.
+
+    Jiang 2021, equations 5 to 7 (LayerCAM, IEEE TIP 30).
+    """
+    return _one_class(by_positive_gradient, model, images, targets)
+
+
+def xgrad_cam(model: Explainable, images: Images, targets: Targets) -> Maps:
+    """Weight each channel by its mean gradient in proportion to the activation; signed.
+
+    Meant for activations that are not negative: elsewhere a channel's sum can come near 0.
+
+    Fu 2020, equation 8 (arXiv:2008.02312).
+    """
+    return _one_class(by_share_of_activation, model, images, targets)
+
+
+def cam(model: Explainable, images: Images, targets: Targets) -> Maps:
+    """Weight each channel by the classifier's own weight; signed.
+
+    Raises ValueError unless the head is a linear classifier of the average over positions.
+
+    Zhou 2016, equation 2 (arXiv:1512.04150).
+    """
+
+    def by_classifier(activation: Features, gradient: Features) -> Grids:
+        positions = gradient[0, 0].numel()
+        weights = positions * gradient.mean((2, 3))
+        if not _is_classifier(model, weights, targets) or not torch.allclose(
+            gradient, gradient.mean((2, 3), keepdim=True), rtol=1e-3, atol=0
+        ):
+            raise ValueError(
+                "cam needs a linear classifier of the average over positions of cam_layer, and "
+                "this network has another head; use grad_cam"
+            )
+        return torch.einsum("bcij,bc->bij", activation, weights)
+
+    return _one_class(by_classifier, model, images, targets)
+
+
+def eigen_cam(model: Explainable, images: Images, targets: Targets) -> Maps:
+    """Show the first principal component of the features; signed, the same for every class.
+
+    The sign is the one that agrees with the sum over channels; where that is constant, as after a
+    layer norm, the one that makes the few outstanding positions positive.
+
+    Muhammad, Yeasin 2020, equation 3 (arXiv:2008.00299), on centred features.
+    """
+    check(model, images, targets)
+    size = image_size(images)
+    with explained(model), torch.no_grad():
+        features = at_least_float32(model.to_map(hear(model, images).leaf, size))
+        return upsample(principal_component(features), size)
+
+
+def class_maps(
+    weigh: Weigh, model: Explainable, images: Images, classes: Int[Tensor, "batch class"]
+) -> Float[Tensor, "batch class height width"]:
+    """Give the map of several classes of each image from one forward pass.
+
+    Nothing is kept for the gradient before `cam_layer`, and only what follows it is run backwards.
+    """
+    check(model, images, classes)
+    size = image_size(images)
+    with explained(model):
+        leaf, logits = hear(model, images)
+        if not logits.requires_grad:
+            advice = where_instead(model, images, classes[:, 0], leaf.shape)
+            raise ValueError(f"the score has no gradient at cam_layer; {advice}")
+        activation = at_least_float32(model.to_map(leaf.detach(), size))
+        grids = []
+        for targets in classes.unbind(1):
+            total = score(logits, targets).sum()
+            (gradient,) = torch.autograd.grad(total, leaf, retain_graph=True)
+            on_map = check_reach(model, images, targets, gradient)
+            grids.append(weigh(activation, at_least_float32(on_map)))
+    return torch.stack([upsample(grid, size) for grid in grids], dim=1)
+
+
+def grad_cam_classes(
+    model: Explainable, images: Images, classes: Int[Tensor, "batch class"]
+) -> Float[Tensor, "batch class height width"]:
+    """Give Grad-CAM for several classes of each image at the price of one."""
+    return class_maps(by_mean_gradient, model, images, classes)
+
+
+class Heard(NamedTuple):
+    """Keep the output of `cam_layer`, as a leaf of the graph, and the logits computed from it."""
+
+    leaf: Tensor
+    logits: Float[Tensor, "batch output"]
+
+
+def hear(model: Explainable, images: Images) -> Heard:
+    """Run the network once, its graph starting at the output of `cam_layer`."""
+    leaves: list[Tensor] = []
+
+    def cut(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"cam_layer must give one tensor, got {type(output).__name__}; choose another layer"
+            )
+        # Two copies: the network may change its own output, or its layer's input, in place later.
+        leaves.append(output.detach().clone().requires_grad_())
+        return leaves[-1].clone()
+
+    handle = model.cam_layer.register_forward_hook(cut)
+    try:
+        logits = model(images.detach())
+    finally:
+        handle.remove()
+    if len(leaves) != 1:
+        raise ValueError(
+            f"cam_layer must run once in a forward pass, but ran {len(leaves)} times; choose "
+            f"another layer"
+        )
+    if len(leaves[0]) != len(images):  # windows of one image would pass for images of their own
+        raise ValueError(
+            f"cam_layer must give one activation an image, got {len(leaves[0])} for {len(images)} "
+            f"images; choose another layer"
+        )
+    return Heard(leaves[0], logits)
+
+
+def _one_class(weigh: Weigh, model: Explainable, images: Images, targets: Targets) -> Maps:
+    check(model, images, targets)
+    return class_maps(weigh, model, images, targets[:, None])[:, 0]
+
+
+def _is_classifier(
+    model: Explainable, weights: Float[Tensor, "batch channel"], targets: Targets
+) -> bool:
+    """Tell whether a layer of the network holds just these weights for these classes."""
+    assert isinstance(model, nn.Module)  # `explained` made sure
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d) and layer.weight[0].numel() == weights.shape[1]:
+            rows = at_least_float32(layer.weight.detach().flatten(1))
+            known = targets.max() < len(rows)
+            if known and torch.allclose(rows[targets], weights, rtol=1e-2, atol=1e-6):
+                return True
+    return False

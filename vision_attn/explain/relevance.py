@@ -1,0 +1,135 @@
+"""Attention weighted by the gradient of a score: class-specific explanations."""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vision_attn.explain.contract import Explainable, Images, Maps, Targets
+from vision_attn.explain.frozen import explained
+from vision_attn.explain.looks import (
+    Looks,
+    Query,
+    look,
+    row_map,
+    starting_row,
+    weights_of,
+)
+from vision_attn.explain.maps import at_least_float32, image_size
+from vision_attn.explain.rollout import roll
+from vision_attn.explain.targets import check, score
+from vision_attn.tape import Attended
+
+Heads = Float[Tensor, "batch head query key"]
+
+
+def relevance(model: Explainable, images: Images, targets: Targets, *, query: Query = None) -> Maps:
+    """Follow the target's relevance back through all layers, R <- R + mean_heads(relu(G * A)) R.
+
+    A are the weights, G the gradient of the target's logit with respect to them. No map is
+    negative.
+
+    Chefer 2021, equations 5 and 6 (arXiv:2103.15679).
+    """
+    check(model, images, targets)
+    with explained(model):
+        looks = _look(model, images, "relevance")
+        weighted = _weighted(looks, targets)
+        with torch.no_grad():
+            reading = _positive(next(weighted))[:, 0] if looks.reading else None
+            row = starting_row(model, looks, image_size(images), query, reading)
+            for heads in weighted:
+                row = row + _through(row, _positive(heads))
+            return row_map(model, row, image_size(images))
+
+
+def gradient_rollout(
+    model: Explainable,
+    images: Images,
+    targets: Targets,
+    *,
+    residual: float = 0.5,
+    query: Query = None,
+) -> Maps:
+    """Roll out relu(mean_heads(G * A)) instead of A: each layer with its own gradient.
+
+    As in rollout, a layer's rows sum to 1 with the skip connection, weighted `residual`.
+
+    Gildenblat 2020, "Exploring explainability for vision transformers", attention gradient rollout,
+    whose code normalises columns.
+    """
+    check(model, images, targets)
+    with explained(model):
+        looks = _look(model, images, "gradient_rollout")
+        weighted = _weighted(looks, targets)
+        with torch.no_grad():
+            reading = next(weighted).mean(1).relu_()[:, 0] if looks.reading else None
+            row = starting_row(model, looks, image_size(images), query, reading)
+            row = row / row.sum(-1, keepdim=True).clamp_min(torch.finfo(row.dtype).tiny)
+            layers = (heads.mean(1).relu_() for heads in weighted)
+            row = roll(row[:, None], layers, residual)[:, 0]
+            return row_map(model, row, image_size(images))
+
+
+def attention_gradient(
+    model: Explainable, images: Images, targets: Targets, *, query: Query = None
+) -> Maps:
+    """Multiply the last look before the head by its gradient: mean_heads(relu(G * A)).
+
+    One layer alone, without the skip connections and earlier layers of `relevance`.
+
+    Chefer 2021, equation 5 (arXiv:2103.15679).
+    """
+    check(model, images, targets)
+    with explained(model):
+        looks = _look(model, images, "attention_gradient")
+        looks = looks._replace(layers=looks.layers[-1:])
+        weighted = _weighted(looks, targets)
+        with torch.no_grad():
+            reading = _positive(next(weighted))[:, 0] if looks.reading else None
+            row = starting_row(model, looks, image_size(images), query, reading)
+            if query is not None or reading is None:
+                row = _through(row, _positive(next(weighted)))
+            return row_map(model, row, image_size(images))
+
+
+def _look(model: Explainable, images: Images, method: str) -> Looks:
+    # No weight takes a gradient, so the images must, for the graph to reach the first layer.
+    return look(model, images.detach().requires_grad_(), method)
+
+
+def _weighted(looks: Looks, targets: Targets) -> Iterator[Heads]:
+    """Give G * A of the reading, if there is one, then of each layer, last first.
+
+    One differentiation serves all layers; G = (dY/dO) Vᵀ needs no weights in the graph.
+    """
+    records = [*looks.layers, looks.reading] if looks.reading else looks.layers
+    total = score(looks.logits, targets).sum()
+    outputs = [record.output for record in records]
+    gradients = torch.autograd.grad(total, outputs, allow_unused=True)
+    lost = [index for index, gradient in enumerate(gradients) if gradient is None]
+    if lost:
+        raise ValueError(
+            f"the score does not depend on the recorded output of attention layers {lost} of "
+            f"{len(records)}; records must hold the very tensors that the network goes on with"
+        )
+    return map(_times_gradient, reversed(records), reversed(gradients))
+
+
+@torch.no_grad()
+def _times_gradient(
+    record: Attended, gradient: Float[Tensor, "batch head query value_dim"]
+) -> Heads:
+    wide = record._replace(value=at_least_float32(record.value))
+    return wide.weight_gradients(at_least_float32(gradient)).mul_(weights_of(record))
+
+
+def _positive(heads: Heads) -> Float[Tensor, "batch query key"]:
+    return heads.relu_().mean(1)
+
+
+def _through(
+    row: Float[Tensor, "batch token"], layer: Float[Tensor, "batch token token"]
+) -> Float[Tensor, "batch token"]:
+    return (row[:, None] @ layer)[:, 0]
