@@ -1,4 +1,4 @@
-"""Side-by-side timing in one process: turns are interleaved, so a drifting machine hits all alike."""
+"""Timing side by side in one process: turns interleave, so a drifting machine hits all alike."""
 
 import statistics
 import time

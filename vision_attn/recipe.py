@@ -63,7 +63,7 @@ class Recipe(BaseModel):
     run: str = "runs/unnamed"
     """Folder of the run, made if need be; runs/NAME for a recipe called NAME.yaml."""
     seed: int = Field(default=0, ge=0)
-    """Decides initial weights, batches and augmentation: the same seed gives the same run."""
+    """Decides initial weights, order, dropout and mixing: the same seed gives the same run."""
     init: str | None = None
     """Weights to start from: a run folder, a .safetensors or a .pth file; null for fresh ones."""
     data: DataConfig = Field(discriminator="name")

@@ -43,6 +43,17 @@ def test_small_images_get_a_stem_that_keeps_their_detail():
     assert model.readout is None
 
 
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_a_stage_may_keep_its_grid(block):
+    config = ResNetConfig(
+        block=block, depths=(1, 2, 1, 1), channels=(6, 10, 14, 22), strides=(1, 2, 1, 1)
+    )
+    model = config.build(SPEC).eval()
+    assert model.forward_features(IMAGES).shape[-2:] == (8, 12)
+    plain = ResNetConfig(block=block, depths=(1, 2, 1, 1), channels=(6, 10, 14, 22)).build(SPEC)
+    plain.load_state_dict(model.state_dict())
+
+
 def test_a_token_activation_is_refused():
     model = ResNetConfig(depths=(1, 1, 1, 1), channels=(6, 10, 14, 22)).build(SPEC)
     activation = torch.randn(2, 5, 3, 7)
@@ -56,6 +67,8 @@ def test_a_token_activation_is_refused():
     [
         ({"depths": (2, 2)}, "four numbers"),
         ({"channels": (0, 1, 1, 1)}, "must be positive"),
+        ({"strides": (2, 2, 2, 2)}, "1 and then 1s or 2s"),
+        ({"strides": (1, 2, 3, 1)}, "1 and then 1s or 2s"),
         ({"channels": (5, 8, 8, 8)}, "even width"),
         ({"stem_stride": 2}, "stem=small"),
         ({"drop_path": -0.1}, r"\[0, 1\)"),

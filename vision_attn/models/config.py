@@ -129,6 +129,8 @@ class ResNetConfig:
     """imagenet: 7x7 stride 2 and max-pool (1/4 of the size); small: one 3x3, for 28-64 pixels."""
     stem_stride: Literal[1, 2] = 1
     """Stride of the small stem."""
+    strides: tuple[int, ...] = (1, 2, 2, 2)
+    """Of the four stages, 1 or 2; fewer twos give finer maps for more work."""
     drop_path: float = 0.0
     """Stochastic depth of the last block; earlier blocks rise to it linearly."""
     dropout: float = 0.0
@@ -144,6 +146,8 @@ class ResNetConfig:
             raise ValueError(
                 f"depths and channels must be positive, got {self.depths} and {self.channels}"
             )
+        if len(self.strides) != 4 or self.strides[0] != 1 or not {*self.strides} <= {1, 2}:
+            raise ValueError(f"strides need four numbers, 1 and then 1s or 2s, got {self.strides}")
         if self.channels[0] % 2:
             raise ValueError(f"the first stage needs an even width, got channels={self.channels}")
         if self.stem == "imagenet" and self.stem_stride != 1:

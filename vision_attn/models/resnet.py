@@ -40,6 +40,10 @@ class ResNet(timm_resnet.ResNet):
                 spec.channels, width, 3, stride=config.stem_stride, padding=1, bias=False
             )
             self.maxpool = nn.Identity()
+        for stage, stride in zip(self.stages, config.strides, strict=True):
+            for layer in stage.modules():
+                if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+                    layer.stride = (stride, stride)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(
@@ -53,6 +57,11 @@ class ResNet(timm_resnet.ResNet):
     ) -> Float[Tensor, "batch region dim"]:
         """Give the positions of the last feature map, row by row."""
         return self.forward_features(images).flatten(2).transpose(1, 2)
+
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """Give the four stages, fine to coarse."""
+        return self.layer1, self.layer2, self.layer3, self.layer4
 
     @property
     def cam_layer(self) -> nn.Module:

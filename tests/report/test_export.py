@@ -1,0 +1,142 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from vision_attn.report import digest
+from vision_attn.report.export import Batch, Explained, export
+from vision_attn.report.index import finished, index, key, write_scores
+from vision_attn.spec import Spec
+
+SPEC = Spec(image_size=(12, 16), names=("ant", "bee", "cat"))
+OUTPUTS = {"vit": torch.eye(3)[[1, 2]]}
+
+
+@pytest.fixture
+def batch():
+    images = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+    return Batch(images=images, names=["a", "b"], hashes=["11", "22"], spec=SPEC)
+
+
+@pytest.fixture
+def explained():
+    maps = torch.rand(2, 12, 16, generator=torch.Generator().manual_seed(1))
+    maps[1] = 0
+    return Explained(
+        model="vit",
+        model_hash="99",
+        method="rollout",
+        maps=maps,
+        targets=torch.tensor([1, 2]),
+        settings={"residual": 0.5},
+        tokens=(3, 4),
+        scores={"deletion": torch.tensor([0.25, 0.125])},
+    )
+
+
+def test_raw_maps_come_back_with_all_that_is_known_of_them(batch, explained, tmp_path):
+    lines = export([explained], batch, tmp_path, outputs=OUTPUTS)
+    with np.load(tmp_path / "vit/rollout/a.npz") as file:
+        np.testing.assert_array_equal(file["map"], explained.maps[0])
+        about = json.loads(str(file["about"]))
+    assert about == {
+        "image": "a",
+        "image_hash": "11",
+        "model": "vit",
+        "model_hash": "99",
+        "method": "rollout",
+        "target": 1,
+        "target_name": "bee",
+        "settings": {"residual": 0.5},
+        "tokens": [3, 4],
+        "file": "vit/rollout/a.npz",
+        "flat": False,
+        "scores": {"deletion": 0.25},
+    }
+    assert [line["flat"] for line in lines] == [False, True]
+    assert index(tmp_path)[0] == about
+
+
+def test_overlays_are_large_enough_to_see_and_keep_their_shape(batch, explained, tmp_path):
+    export([explained], batch, tmp_path, outputs=OUTPUTS)
+    with Image.open(tmp_path / "vit/rollout/a.png") as picture:
+        assert picture.size == (16 * 22, 12 * 22)
+    with Image.open(tmp_path / "vit/rollout/b.png") as picture:
+        colours = np.asarray(picture)
+    assert np.ptp(colours.astype(int), axis=-1).max() <= 3  # an all-zero map adds no colour
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width > picture.height
+
+
+def test_a_batch_gives_the_files_of_its_images_one_by_one(batch, explained, tmp_path):
+    export([explained], batch, tmp_path / "both", outputs=OUTPUTS, grids=False)
+    for place, name in enumerate(batch.names):
+        here = slice(place, place + 1)
+        one = replace(explained, maps=explained.maps[here], targets=explained.targets[here])
+        alone = replace(batch, images=batch.images[here], names=[name], hashes=["0"])
+        export([one], alone, tmp_path / "single", outputs=OUTPUTS, grids=False)
+        both, single = (tmp_path / x / f"vit/rollout/{name}.png" for x in ("both", "single"))
+        assert both.read_bytes() == single.read_bytes()
+    assert not (tmp_path / "both/a.png").exists()
+
+
+def test_finished_maps_are_known_by_content_and_settings(batch, explained, tmp_path):
+    assert finished(tmp_path) == set()
+    export([explained], batch, tmp_path, outputs=OUTPUTS, grids=False)
+    known = {"model_hash": "99", "method": "rollout", "settings": {"residual": 0.5}}
+    assert finished(tmp_path) == {key("11", **known), key("22", **known)}
+    assert key("11", **known | {"settings": {"residual": 0.3}}) not in finished(tmp_path)
+    assert key("33", **known) not in finished(tmp_path)
+
+
+def test_a_line_cut_short_is_forgotten_and_replaced(batch, explained, tmp_path):
+    export([explained], batch, tmp_path, outputs=OUTPUTS, grids=False)
+    path = tmp_path / "index.jsonl"
+    path.write_text(path.read_text()[:-5])
+    assert [found.image_hash for found in finished(tmp_path)] == ["11"]
+    export([explained], batch, tmp_path, outputs=OUTPUTS, grids=False)
+    assert [line["image"] for line in index(tmp_path)] == ["a", "a", "b"]
+
+
+def test_scores_have_a_row_a_map_and_blanks_where_unmeasured(batch, explained, tmp_path):
+    other = replace(explained, method="grad_cam", scores={})
+    export([explained, other], batch, tmp_path, outputs=OUTPUTS, grids=False)
+    export([explained], batch, tmp_path, outputs=OUTPUTS, grids=False)
+    with write_scores(tmp_path).open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["method"], row["deletion"]) for row in rows] == [
+        ("a", "rollout", "0.25"),
+        ("b", "rollout", "0.125"),
+        ("a", "grad_cam", ""),
+        ("b", "grad_cam", ""),
+    ]
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a"], ["a", "x/b"], ["a", ""]])
+def test_names_that_would_collide_or_escape_are_refused(batch, explained, tmp_path, names):
+    with pytest.raises(ValueError, match="plain file names"):
+        export([explained], replace(batch, names=names), tmp_path / "out", outputs=OUTPUTS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_signed_maps_are_drawn_diverging(batch, explained, tmp_path):
+    signed = replace(explained, method="input_x_gradient", maps=torch.zeros(2, 12, 16))
+    export([signed], batch, tmp_path, outputs=OUTPUTS, grids=False)
+    with Image.open(tmp_path / "vit/input_x_gradient/a.png") as picture:
+        assert np.asarray(picture).min() > 150  # zero is white
+
+
+def test_fingerprints_change_with_weights_names_and_content():
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    other.load_state_dict(model.state_dict())
+    assert digest.of_model(model) == digest.of_model(other)
+    with torch.no_grad():
+        other.bias[0] += 1e-6
+    assert digest.of_model(model) != digest.of_model(other)
+    assert digest.of_model(nn.BatchNorm1d(2).bfloat16()) != digest.of_model(nn.BatchNorm1d(2))
+    assert digest.of_bytes(b"a") == "ca978112ca1bbdca"

@@ -1,0 +1,121 @@
+import io
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.text import Text
+
+from vision_attn.report.figures import (
+    Bar,
+    Curve,
+    _apart,
+    colour,
+    learning_curves,
+    score_figure,
+    title,
+)
+from vision_attn.report.grid import Panel, Rows, grid
+from vision_attn.report.interval import Estimate
+from vision_attn.spec import Spec
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def rendered(figure):
+    file = io.BytesIO()
+    figure.savefig(file)
+    return file.getvalue()
+
+
+@pytest.fixture
+def rows():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.zeros(2, 16, 12, dtype=torch.bool)
+    masks[0, 3:9, 2:7] = True  # the second image has no object
+    spec = Spec(image_size=(16, 12), names=("ant", "bee", "cat"))
+    images = torch.randn(2, 3, 16, 12, generator=generator)
+    return Rows(images, spec, torch.tensor([2, 0]), masks)
+
+
+def test_curves_are_drawn_in_percent_and_named_at_their_ends():
+    curves = [Curve("vit", [5, 7], [1.0, 3.0], [0.25, 0.5]), Curve("mine", [5], [2.0], [0.75])]
+    figure = learning_curves(curves)
+    seconds, steps = figure.axes
+    np.testing.assert_array_equal(seconds.lines[0].get_xydata(), [[1, 25], [3, 50]])
+    np.testing.assert_array_equal(steps.lines[0].get_xydata(), [[5, 25], [7, 50]])
+    assert {"ViT, 3 s", "mine, 2 s"} <= set(texts(seconds))
+    assert {"ViT 50.0 %", "mine 75.0 %"} <= set(texts(steps))
+
+
+def test_a_run_without_evaluations_keeps_its_colour():
+    figure = learning_curves([Curve("a", [], [], []), Curve("b", [1], [1.0], [0.5])])
+    assert figure.axes[0].lines[0].get_color() == colour(1)
+
+
+def test_names_at_the_ends_move_apart_and_keep_their_order():
+    assert _apart([50.0, 52.0, 90.0], 4.0) == [48.0, 52.0, 90.0]
+    assert _apart([50.0, 50.0], 4.0) == [50.0, 46.0]
+
+
+def test_scores_are_drawn_with_their_intervals():
+    bars = [
+        Bar("vit", "rollout", {"energy": Estimate(0.5, 0.4, 0.7, 11)}),
+        Bar("vit", "random", {"energy": Estimate(0.2, 0.1, 0.3, 11)}),
+    ]
+    (ax,) = score_figure(bars).axes
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0.4, 0.7])
+    np.testing.assert_array_equal(ax.lines[3].get_xdata(), [0.2])
+    assert ax.lines[3].get_markerfacecolor() == "white"  # a baseline is a ring
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["ViT · rollout", "ViT · random"]
+
+
+def test_titles_are_those_of_the_literature():
+    assert title("grad_cam") == "Grad-CAM"
+    assert title("gradient_rollout") == "gradient rollout"
+
+
+def test_grid_says_what_was_true_and_what_was_answered(rows):
+    maps = torch.rand(2, 16, 12, generator=torch.Generator().manual_seed(1))
+    panels = [Panel("vit", "rollout", maps), Panel("resnet", "grad_cam", maps)]
+    outputs = {
+        "vit": torch.tensor([[0.1, 0.1, 0.8], [0.2, 0.7, 0.1]]),
+        "resnet": torch.tensor([[0.5, 0.3, 0.2], [0.9, 0.1, 0.0]]),
+    }
+    figure = grid(rows, panels, outputs)
+    words = texts(figure)
+    assert {"cat", "ant", "ViT", "ResNet", "rollout", "Grad-CAM"} <= set(words)
+    assert {"✓ cat  80 %", "✗ bee  70 %", "✗ ant  50 %", "✓ ant  90 %"} <= set(words)
+    assert len(figure.axes) == 2 * 3 + 1  # two images, three columns, the legend
+    assert len({round(ax.get_position().height, 9) for ax in figure.axes[:-1]}) == 1
+    rendered(figure)
+
+
+def test_grid_refuses_panels_of_a_model_that_stand_apart(rows):
+    panels = [Panel(name, "rollout", torch.zeros(2, 16, 12)) for name in ("a", "b", "a")]
+    with pytest.raises(ValueError, match="neighbours"):
+        grid(rows, panels, {})
+
+
+def test_a_map_of_zeros_shows_the_picture_and_no_colour(rows):
+    panels = [Panel("vit", "relevance", torch.zeros(2, 16, 12))]
+    figure = grid(rows._replace(masks=None), panels, {"vit": torch.eye(3)[:2]})
+    shown = figure.axes[2].images[0].get_array()
+    assert np.ptp(shown, axis=-1).max() < 0.02  # grey under the darkest colour
+    assert texts(figure).count("says nothing") == 2
+
+
+def test_the_mask_is_outlined_where_there_is_one(rows):
+    panels = [Panel("vit", "relevance", torch.rand(2, 16, 12))]
+    figure = grid(rows, panels, {"vit": torch.eye(3)[:2]})
+    assert [len(ax.lines) for ax in figure.axes[2:4]] == [1, 0]
+
+
+def test_figures_leave_pyplot_and_its_settings_alone():
+    before = dict(matplotlib.rcParams)
+    figure = learning_curves([Curve("a", [1], [1.0], [0.5])])
+    rendered(figure)
+    assert dict(matplotlib.rcParams) == before
+    assert type(figure.canvas).__name__ == "FigureCanvasBase"  # pyplot would have given its own

@@ -1,0 +1,176 @@
+"""Maps as files: raw numbers, overlays, a grid an image, and an index that says what is what."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor
+
+from vision_attn.engine.atomic import whole
+from vision_attn.explain.contract import Images, Maps, Targets
+from vision_attn.explain.maps import is_flat
+from vision_attn.explain.methods import SIGNED
+from vision_attn.report.grid import Panel, Rows, grid
+from vision_attn.report.index import append
+from vision_attn.report.looks import Looks
+from vision_attn.report.overlay import overlay, pictures, stretched, to_bytes
+from vision_attn.spec import Spec
+
+SHORTEST = 256
+"""Pixels of an overlay's shorter side at least: smaller images are enlarged to be seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """Maps of a batch by one method of one model."""
+
+    model: str
+    model_hash: str
+    method: str
+    maps: Maps
+    targets: Targets
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """All that the maps depend on beside image, model and method; how targets were chosen too."""
+    tokens: tuple[int, int] | None = None
+    """Rows and columns of the grid that the maps were upsampled from, where the model has one."""
+    scores: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The images that were explained."""
+
+    images: Images
+    names: Sequence[str]
+    """File names without ending, one an image, different from each other."""
+    hashes: Sequence[str]
+    spec: Spec
+    labels: Targets | None = None
+    masks: Bool[Tensor, "batch height width"] | None = None
+    """Outlined in grids and on the page."""
+
+
+def export(
+    explained: Sequence[Explained],
+    batch: Batch,
+    folder: Path | str,
+    *,
+    outputs: Mapping[str, Float[Tensor, "batch output"]],
+    looks: Mapping[str, Looks] | None = None,
+    grids: bool = True,
+) -> list[dict[str, Any]]:
+    """Write MODEL/METHOD/NAME.npz and .png for every map, NAME.npz and a grid NAME.png an image.
+
+    NAME.npz has the picture, what the models answered and, where given, their `looks`. Then a line
+    a map goes to index.jsonl; these lines are returned, and `flat` in them marks a map without
+    contrast. `outputs` are probabilities by model. Raises ValueError on names that are not plain
+    or not unique, before anything is written.
+    """
+    folder = Path(folder)
+    _check_names(batch)
+    lines = [line for found in explained for line in _write_maps(found, batch, folder)]
+    _write_images(batch, folder, outputs, looks or {})
+    if grids:
+        _write_grids(explained, batch, folder, outputs)
+    append(folder, lines)
+    return lines
+
+
+def _check_names(batch: Batch) -> None:
+    names = list(batch.names)
+    plain = all(name and Path(name).name == name for name in names)
+    if not plain or len(set(names)) < len(names) or len(names) != len(batch.images):
+        raise ValueError(
+            f"names must be plain file names, a different one for each of the {len(batch.images)} "
+            f"images, got {names}"
+        )
+
+
+def _write_maps(found: Explained, batch: Batch, folder: Path) -> Iterator[dict[str, Any]]:
+    home = folder / found.model / found.method
+    home.mkdir(parents=True, exist_ok=True)
+    shown, stretches = _large(batch, found)
+    maps = found.maps.detach().float().cpu().numpy()
+    flat = is_flat(found.maps).tolist()
+    for place, name in enumerate(batch.names):
+        line = {
+            "image": name,
+            "image_hash": batch.hashes[place],
+            "model": found.model,
+            "model_hash": found.model_hash,
+            "method": found.method,
+            "target": int(found.targets[place]),
+            "target_name": batch.spec.names[int(found.targets[place])],
+            "settings": dict(found.settings),
+            "tokens": found.tokens,
+            "file": f"{found.model}/{found.method}/{name}.npz",
+            "flat": flat[place],
+            "scores": {score: float(values[place]) for score, values in found.scores.items()},
+        }
+        with whole(home / f"{name}.npz") as file:
+            np.savez_compressed(file, map=maps[place], about=json.dumps(line))
+        colours = overlay(shown[place], stretches[place], found.method in SIGNED)
+        with whole(home / f"{name}.png") as file:
+            Image.fromarray(to_bytes(colours)).save(file, "png")
+        yield line
+
+
+def _large(batch: Batch, found: Explained) -> tuple[np.ndarray, np.ndarray]:
+    """Give pictures and stretched maps, smoothly enlarged by a whole factor if they are small."""
+    factor = -(-SHORTEST // min(batch.images.shape[-2:]))
+    size = [factor * side for side in batch.images.shape[-2:]]
+    images = F.interpolate(batch.images.float(), size=size, mode="bicubic")
+    stretches = torch.from_numpy(stretched(found.maps, found.method in SIGNED))
+    stretches = F.interpolate(stretches[:, None], size=size, mode="bilinear")[:, 0]
+    return pictures(images, batch.spec), stretches.numpy()
+
+
+def _write_images(
+    batch: Batch,
+    folder: Path,
+    outputs: Mapping[str, Float[Tensor, "batch output"]],
+    looks: Mapping[str, Looks],
+) -> None:
+    shown = pictures(batch.images, batch.spec)
+    for place, name in enumerate(batch.names):
+        answers = {model: output[place].max(-1) for model, output in outputs.items()}
+        about = {
+            "label": None if batch.labels is None else batch.spec.names[int(batch.labels[place])],
+            "answers": {
+                model: [batch.spec.names[int(best.indices)], float(best.values)]
+                for model, best in answers.items()
+            },
+        }
+        arrays: dict[str, Any] = {"picture": to_bytes(shown[place]), "about": json.dumps(about)}
+        if batch.masks is not None:
+            arrays["mask"] = batch.masks[place].cpu().numpy()
+        for model, seen in looks.items():
+            for part in Looks._fields[1:]:
+                arrays[f"looks/{model}/{part}"] = getattr(seen, part)[place].numpy()
+            arrays[f"looks/{model}/grid"] = np.array(seen.grid)
+        with whole(folder / f"{name}.npz") as file:
+            np.savez_compressed(file, **arrays)
+
+
+def _write_grids(
+    explained: Sequence[Explained],
+    batch: Batch,
+    folder: Path,
+    outputs: Mapping[str, Float[Tensor, "batch output"]],
+) -> None:
+    for place, name in enumerate(batch.names):
+        here = slice(place, place + 1)
+        labels = None if batch.labels is None else batch.labels[here]
+        panels = [Panel(found.model, found.method, found.maps[here]) for found in explained]
+        masks = None if batch.masks is None else batch.masks[here]
+        rows = Rows(batch.images[here], batch.spec, labels, masks)
+        figure = grid(rows, panels, {model: output[here] for model, output in outputs.items()})
+        with whole(folder / f"{name}.png") as file:
+            figure.savefig(file, format="png", dpi=160)

@@ -1,0 +1,197 @@
+"""The grid of images x methods x models: where each network looks, side by side."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib import colormaps, patheffects, rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from torch import Tensor
+
+from vision_attn.explain.contract import Images, Maps, Targets
+from vision_attn.explain.maps import is_flat
+from vision_attn.explain.methods import SIGNED
+from vision_attn.report.figures import FAINT, INK, RIGHT, STYLE, WRONG, colour, title
+from vision_attn.report.overlay import (
+    UNSIGNED,
+    Picture,
+    Pictures,
+    overlay,
+    pictures,
+    rims,
+    stretched,
+)
+from vision_attn.spec import Spec
+
+CELL, GAP, BREAK = 1.5, 0.06, 0.22
+"""Inches: side of a picture, space between two of one model, space between two models."""
+HEAD, CAPTION, FOOT, MARGIN = 0.52, 0.25, 0.36, 0.08
+"""Inches: names above, answers below each row, the legend at the bottom, the rim."""
+
+
+class Panel(NamedTuple):
+    """A column of the grid: maps of one model by one method."""
+
+    model: str
+    method: str
+    maps: Maps
+
+
+class Rows(NamedTuple):
+    """What is common to all columns of the grid, an image a row."""
+
+    images: Images
+    spec: Spec
+    labels: Targets | None = None
+    """None where it is not known what is right."""
+    masks: Bool[Tensor, "batch height width"] | None = None
+    """Outlined where given: the object that should be looked at."""
+
+
+class _Sheet:
+    """A page measured in inches from its top left corner."""
+
+    def __init__(self, width: float, height: float):
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height))
+
+    def picture(self, left: float, top: float, colours: Picture, cell: tuple[float, float]) -> Axes:
+        height, width = cell
+        bottom = (self.height - top - height) / self.height
+        ax = self.figure.add_axes(
+            (left / self.width, bottom, width / self.width, height / self.height)
+        )
+        ax.imshow(colours.clip(0, 1), interpolation="bicubic")
+        ax.set_axis_off()
+        return ax
+
+    def text(self, left: float, top: float, words: str, **style: object) -> None:
+        style = {"ha": "center", "va": "center"} | style
+        self.figure.text(left / self.width, 1 - top / self.height, words, **style)  # type: ignore[arg-type]
+
+    def rule(self, left: float, right: float, top: float, colour: str) -> None:
+        across, up = (left / self.width, right / self.width), (1 - top / self.height,) * 2
+        self.figure.add_artist(Line2D(across, up, color=colour, linewidth=1.5))
+
+
+def grid(
+    rows: Rows, panels: Sequence[Panel], outputs: Mapping[str, Float[Tensor, "batch output"]]
+) -> Figure:
+    """Draw images down and methods across, grouped by model, each with what the model answered.
+
+    `outputs` are probabilities, by model. Every map is stretched from its own lowest to its highest
+    value. Raises ValueError if the panels of a model do not stand together.
+    """
+    groups = [(model, list(group)) for model, group in groupby(panels, lambda p: p.model)]
+    if len({model for model, _ in groups}) < len(groups):
+        raise ValueError(f"panels of a model must be neighbours, got {[p.model for p in panels]}")
+    pixels = rows.images.shape[-2:]
+    cell = (CELL * pixels[0] / pixels[1], CELL)
+    width = 2 * MARGIN + CELL + len(groups) * BREAK + len(panels) * CELL
+    width += (len(panels) - len(groups)) * GAP
+    height = HEAD + len(rows.images) * (cell[0] + CAPTION) + FOOT
+    with rc_context(STYLE):
+        sheet = _Sheet(width, height)
+        shown = pictures(rows.images, rows.spec)
+        _truth(sheet, rows, shown, cell)
+        left = MARGIN + CELL + BREAK
+        for index, (model, group) in enumerate(groups):
+            right = left + len(group) * (CELL + GAP) - GAP
+            _group(sheet, (left, right), group, colour(index))
+            _maps(sheet, left, group, rows, shown, cell)
+            _answers(sheet, (left + right) / 2, outputs[model], rows, cell[0])
+            left = right + BREAK
+        _legend(sheet, any(panel.method in SIGNED for panel in panels), rows.masks is not None)
+    return sheet.figure
+
+
+def _top(row: int, height: float) -> float:
+    return HEAD + row * (height + CAPTION)
+
+
+def _truth(sheet: _Sheet, rows: Rows, shown: Pictures, cell: tuple[float, float]) -> None:
+    sheet.text(MARGIN + CELL / 2, HEAD - 0.12, "image", color=FAINT)
+    for row, picture in enumerate(shown):
+        sheet.picture(MARGIN, _top(row, cell[0]), picture, cell)
+        if rows.labels is None:
+            continue
+        name = rows.spec.names[int(rows.labels[row])]
+        below = _top(row, cell[0]) + cell[0] + CAPTION / 2
+        sheet.text(MARGIN + CELL / 2, below, name, weight="bold")
+
+
+def _group(sheet: _Sheet, span: tuple[float, float], group: Sequence[Panel], ink: str) -> None:
+    sheet.text(sum(span) / 2, 0.14, title(group[0].model), color=ink, weight="bold", size=11)
+    sheet.rule(*span, 0.27, ink)
+    for index, panel in enumerate(group):
+        middle = span[0] + index * (CELL + GAP) + CELL / 2
+        sheet.text(middle, HEAD - 0.12, title(panel.method), color=FAINT)
+
+
+def _maps(
+    sheet: _Sheet,
+    left: float,
+    group: Sequence[Panel],
+    rows: Rows,
+    shown: Pictures,
+    cell: tuple[float, float],
+) -> None:
+    for index, panel in enumerate(group):
+        signed, flat = panel.method in SIGNED, is_flat(panel.maps).tolist()
+        for row, stretch in enumerate(stretched(panel.maps, signed)):
+            ax = sheet.picture(
+                left + index * (CELL + GAP),
+                _top(row, cell[0]),
+                overlay(shown[row], stretch, signed),
+                cell,
+            )
+            if rows.masks is not None:
+                outline(ax, rows.masks[row])
+            if flat[row]:
+                ax.text(
+                    0.5, 0.04, "says nothing", color="white", ha="center", transform=ax.transAxes
+                )
+
+
+def outline(ax: Axes, mask: Bool[Tensor, "height width"]) -> None:
+    """Draw the rim of a mask, readable on dark and bright ground; an empty mask has none."""
+    shade = patheffects.withStroke(linewidth=2.0, foreground="black", alpha=0.6)
+    limits = ax.get_xlim(), ax.get_ylim()
+    for rim in rims(mask):
+        ax.plot(*rim.T, color="white", linewidth=0.9, path_effects=[shade])
+    ax.set_xlim(limits[0])
+    ax.set_ylim(limits[1])
+
+
+def _answers(
+    sheet: _Sheet,
+    middle: float,
+    output: Float[Tensor, "batch output"],
+    rows: Rows,
+    height: float,
+) -> None:
+    shares, answers = output.cpu().max(-1)
+    for row, (share, answer) in enumerate(zip(shares.tolist(), answers.tolist(), strict=True)):
+        words, ink = f"{rows.spec.names[answer]}  {100 * share:.0f} %", INK
+        if rows.labels is not None:
+            right = answer == int(rows.labels[row])
+            words, ink = f"{'✓' if right else '✗'} {words}", RIGHT if right else WRONG
+        below = _top(row, height) + height + CAPTION / 2
+        sheet.text(middle, below, words, color=ink)
+
+
+def _legend(sheet: _Sheet, signed: bool, masked: bool) -> None:
+    top = sheet.height - 0.16
+    ramp = colormaps[UNSIGNED](np.linspace(0, 1, 128))[None, :, :3]
+    ax = sheet.picture(MARGIN, top - 0.05, ramp, (0.1, 0.9))
+    ax.set_aspect("auto")
+    words = "lowest to highest value of each map"
+    if signed:
+        words += " (maps for and against: red and blue, white is 0)"
+    if masked:
+        words += " · outline: the true object"
+    sheet.text(MARGIN + 1.0, top, words, ha="left", color=FAINT, size=8)

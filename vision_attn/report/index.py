@@ -1,0 +1,70 @@
+"""The index of an export: a line a map, written after its files, so that it says what is there."""
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+INDEX = "index.jsonl"
+
+
+class Key(NamedTuple):
+    """Say which map a line of the index is about."""
+
+    image_hash: str
+    model_hash: str
+    method: str
+    settings: str
+
+
+def finished(folder: Path | str) -> set[Key]:
+    """Find which maps a folder already holds; a line that a kill cut short does not count."""
+    return {
+        Key(line["image_hash"], line["model_hash"], line["method"], _plain(line["settings"]))
+        for line in index(folder)
+    }
+
+
+def key(image_hash: str, model_hash: str, method: str, settings: Mapping[str, Any]) -> Key:
+    """Name the map that a method would make of an image, as `finished` does."""
+    return Key(image_hash, model_hash, method, _plain(settings))
+
+
+def index(folder: Path | str) -> list[dict[str, Any]]:
+    """Read the lines of a folder's index.jsonl, if there is one."""
+    path = Path(folder) / INDEX
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+
+
+def _plain(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)
+
+
+def append(folder: Path | str, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Add lines to a folder's index, first taking away one that a kill cut short."""
+    path = Path(folder) / INDEX
+    if path.exists() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                file.truncate(path.read_bytes().rfind(b"\n") + 1)
+    with path.open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def write_scores(folder: Path | str) -> Path:
+    """Write scores.csv from the index of a folder: a row a map, the latest of each."""
+    lines = {line["file"]: line for line in index(folder)}.values()
+    names = dict.fromkeys(name for line in lines for name in line["scores"])
+    path = Path(folder) / "scores.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["image", "model", "method", "target", *names])
+        writer.writeheader()
+        for line in lines:
+            about = {name: line[name] for name in ("image", "model", "method", "target")}
+            writer.writerow(about | line["scores"])
+    return path
