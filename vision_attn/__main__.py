@@ -65,7 +65,68 @@ def add_compare(commands: Any) -> None:
     parser.set_defaults(run_command=run)
 
 
-COMMANDS = (add_evaluate, add_compare)
+def add_explain(commands: Any) -> None:
+    """Offer `explain MODEL SOURCE...`: where a network looks on any images, as maps and a page."""
+    parser = commands.add_parser("explain", help="draw where a network looks, on any images")
+    parser.add_argument("model", metavar="MODEL", help="run folder, or timm:NAME[@CHECKPOINT]")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="image files, folders, quoted patterns, or one RECIPE.yaml: its test (else "
+        "validation) images",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of maps and report.html")
+    parser.add_argument(
+        "--against", metavar="MODEL", help="a second network, side by side on the same crops"
+    )
+    parser.add_argument(
+        "--methods", type=names, help="explainers, comma-separated (default: the usual ones)"
+    )
+    parser.add_argument(
+        "--targets",
+        type=names,
+        default=["predicted"],
+        help="predicted (by each network), label, class names or numbers, comma-separated",
+    )
+    parser.add_argument(
+        "--top-k", type=positive, default=1, help="predicted classes explained (default 1)"
+    )
+    parser.add_argument(
+        "--scores", type=names, default=[], help="measures of faithfulness, such as deletion; slow"
+    )
+    parser.add_argument("--batch-size", type=positive, default=8, help="images (default 8)")
+    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+    parser.add_argument(
+        "--formats",
+        type=names,
+        default=["overlays", "grids", "page"],
+        help="what to draw of new images beside raw maps: overlays,grids,page (default: all)",
+    )
+    parser.add_argument(
+        "--random-weights",
+        action="store_true",
+        help="take timm networks untrained; every output says so",
+    )
+
+    def run(chosen: argparse.Namespace) -> None:
+        from vision_attn.explaining.command import explain
+
+        options = vars(chosen).copy()
+        del options["run_command"]
+        outcome = explain(**options)
+        for remark in outcome.remarks:
+            print(remark, file=sys.stderr)
+        if outcome.problems:
+            listed = chosen.out / "problems.jsonl"
+            print(f"{len(outcome.problems)} files left out, listed in {listed}", file=sys.stderr)
+        print(f"{outcome.explained} images explained, {outcome.finished} had been before")
+        print(f"report: {outcome.report}" if outcome.report else f"maps: {chosen.out}")
+
+    parser.set_defaults(run_command=run)
+
+
+COMMANDS = (add_evaluate, add_compare, add_explain)
 
 
 def names(text: str) -> list[str]:

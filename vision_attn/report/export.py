@@ -36,6 +36,8 @@ class Explained:
     method: str
     maps: Maps
     targets: Targets
+    part: str = ""
+    """Tells maps of one method apart, such as those for several classes: a folder of the method."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """All that the maps depend on beside image, model and method; how targets were chosen too."""
     tokens: tuple[int, int] | None = None
@@ -65,9 +67,11 @@ def export(
     outputs: Mapping[str, Float[Tensor, "batch output"]],
     looks: Mapping[str, Looks] | None = None,
     grids: bool = True,
+    overlays: bool = True,
 ) -> list[dict[str, Any]]:
     """Write MODEL/METHOD/NAME.npz and .png for every map, NAME.npz and a grid NAME.png an image.
 
+    `grids` and `overlays` tell whether these pictures are drawn; raw maps always are written.
     NAME.npz has the picture, what the models answered and, where given, their `looks`. Then a line
     a map goes to index.jsonl; these lines are returned, and `flat` in them marks a map without
     contrast. `outputs` are probabilities by model. Raises ValueError on names that are not plain
@@ -75,7 +79,7 @@ def export(
     """
     folder = Path(folder)
     _check_names(batch)
-    lines = [line for found in explained for line in _write_maps(found, batch, folder)]
+    lines = [line for found in explained for line in _write_maps(found, batch, folder, overlays)]
     _write_images(batch, folder, outputs, looks or {})
     if grids:
         _write_grids(explained, batch, folder, outputs)
@@ -93,8 +97,10 @@ def _check_names(batch: Batch) -> None:
         )
 
 
-def _write_maps(found: Explained, batch: Batch, folder: Path) -> Iterator[dict[str, Any]]:
-    home = folder / found.model / found.method
+def _write_maps(
+    found: Explained, batch: Batch, folder: Path, overlays: bool
+) -> Iterator[dict[str, Any]]:
+    home = folder / found.model / found.method / found.part
     home.mkdir(parents=True, exist_ok=True)
     shown, stretches = _large(batch, found)
     maps = found.maps.detach().float().cpu().numpy()
@@ -110,15 +116,16 @@ def _write_maps(found: Explained, batch: Batch, folder: Path) -> Iterator[dict[s
             "target_name": batch.spec.names[int(found.targets[place])],
             "settings": dict(found.settings),
             "tokens": found.tokens,
-            "file": f"{found.model}/{found.method}/{name}.npz",
+            "file": (home / f"{name}.npz").relative_to(folder).as_posix(),
             "flat": flat[place],
             "scores": {score: float(values[place]) for score, values in found.scores.items()},
         }
         with whole(home / f"{name}.npz") as file:
             np.savez_compressed(file, map=maps[place], about=json.dumps(line))
-        colours = overlay(shown[place], stretches[place], found.method in SIGNED)
-        with whole(home / f"{name}.png") as file:
-            Image.fromarray(to_bytes(colours)).save(file, "png")
+        if overlays:
+            colours = overlay(shown[place], stretches[place], found.method in SIGNED)
+            with whole(home / f"{name}.png") as file:
+                Image.fromarray(to_bytes(colours)).save(file, "png")
         yield line
 
 
@@ -168,7 +175,9 @@ def _write_grids(
     for place, name in enumerate(batch.names):
         here = slice(place, place + 1)
         labels = None if batch.labels is None else batch.labels[here]
-        panels = [Panel(found.model, found.method, found.maps[here]) for found in explained]
+        panels = [
+            Panel(found.model, found.method, found.maps[here], found.part) for found in explained
+        ]
         masks = None if batch.masks is None else batch.masks[here]
         rows = Rows(batch.images[here], batch.spec, labels, masks)
         figure = grid(rows, panels, {model: output[here] for model, output in outputs.items()})

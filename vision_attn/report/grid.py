@@ -39,6 +39,8 @@ class Panel(NamedTuple):
     model: str
     method: str
     maps: Maps
+    part: str = ""
+    """Tells columns of one method apart."""
 
 
 class Rows(NamedTuple):
@@ -129,7 +131,8 @@ def _group(sheet: _Sheet, span: tuple[float, float], group: Sequence[Panel], ink
     sheet.rule(*span, 0.27, ink)
     for index, panel in enumerate(group):
         middle = span[0] + index * (CELL + GAP) + CELL / 2
-        sheet.text(middle, HEAD - 0.12, title(panel.method), color=FAINT)
+        words = f"{title(panel.method)} {panel.part}".rstrip()
+        sheet.text(middle, HEAD - 0.12, words, color=FAINT)
 
 
 def _maps(

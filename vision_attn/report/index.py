@@ -20,10 +20,11 @@ class Key(NamedTuple):
 
 
 def finished(folder: Path | str) -> set[Key]:
-    """Find which maps a folder already holds; a line that a kill cut short does not count."""
+    """Find which maps a folder holds; lines cut short or written over by others do not count."""
+    lines = {line["file"]: line for line in index(folder)}.values()
     return {
         Key(line["image_hash"], line["model_hash"], line["method"], _plain(line["settings"]))
-        for line in index(folder)
+        for line in lines
     }
 
 

@@ -1,0 +1,1 @@
+"""The explain command: networks by name, images from anywhere, maps to a folder."""

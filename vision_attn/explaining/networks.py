@@ -1,0 +1,197 @@
+"""The networks that a command line can name, each with what its images must look like."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vision_attn.checking.settings import nearest
+from vision_attn.data.transforms import INTERPOLATIONS
+from vision_attn.explain.adapted import adapt
+from vision_attn.explain.frozen import explained
+from vision_attn.explain.looks import look, token_grid
+from vision_attn.models.foreign import read_state
+from vision_attn.recipe import load_model
+from vision_attn.report.digest import of_model
+from vision_attn.spec import Spec
+
+TIMM = "timm:"
+RANDOM = "_random_weights"
+"""Ends the name of a network that nobody trained, and so stands in all that is written of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network that can be explained, and what is known of it."""
+
+    name: str
+    """Names its folder, and its column in every table."""
+    model: Any
+    """An Explainable on the device where it shall run."""
+    device: torch.device
+    spec: Spec
+    hash: str
+    random: bool
+    """Nobody trained it."""
+    grid: tuple[int, int] | None
+    """Rows and columns of its patches; None where attention over patches is undefined."""
+    refusal: str
+    """Why it is undefined; empty where it is not."""
+
+
+def open_networks(
+    names: list[str], device: torch.device, *, random_weights: bool = False
+) -> list[Network]:
+    """Load networks, each a run folder or timm:NAME[@CHECKPOINT], to be shown the same images.
+
+    A second network takes the central crop and the resampling of the first, so that both see the
+    same picture. Raises ValueError for an unknown name, for weights that cannot be had, and for
+    networks that cannot look at one picture or do not tell the same classes.
+    """
+    networks = [_open(name, device, random_weights) for name in names]
+    if random_weights and not any(network.random for network in networks):
+        raise ValueError(
+            f"--random-weights is for timm:NAME without a checkpoint, got {' and '.join(names)}, "
+            f"which have weights; leave it out"
+        )
+    first, *others = networks
+    return [first, *(_beside(first, other) for other in others)]
+
+
+def _open(name: str, device: torch.device, random_weights: bool) -> Network:
+    random = False
+    if name.startswith(TIMM):
+        architecture, _, checkpoint = name.removeprefix(TIMM).partition("@")
+        random = random_weights and not checkpoint
+        network = _timm(architecture, checkpoint, random)
+        spec = timm_spec(network)
+        name = architecture + (f"_{Path(checkpoint).stem}" if checkpoint else RANDOM * random)
+    else:
+        network, spec = load_model(name)
+        name = Path(name).resolve().name
+    model = adapt(network.eval().to(device))
+    grid, refusal = _patches(model, spec, device)
+    return Network(
+        name=name,
+        model=model,
+        device=device,
+        spec=spec,
+        hash=of_model(network),
+        random=random,
+        grid=grid,
+        refusal=refusal,
+    )
+
+
+def _timm(name: str, checkpoint: str, random: bool) -> nn.Module:
+    import timm  # takes seconds, and run folders of transformers do without
+
+    if not timm.is_model(name):
+        near = nearest(name.partition(".")[0], timm.list_models())
+        hint = f"; did you mean {TIMM}{near}?" if near else ""
+        raise ValueError(f"timm knows no network {name}{hint}")
+    try:
+        if checkpoint:
+            return _from_checkpoint(name, Path(checkpoint))
+        if random:
+            with torch.random.fork_rng([]):
+                torch.manual_seed(0)  # the same network in every call, so that work is resumed
+                return timm.create_model(name)
+        known = timm.get_pretrained_cfg(name)
+        if known is None or not known.has_weights:
+            raise ValueError(f"timm has no weights of {name}; {_remedy(name)}")
+        return timm.create_model(name, pretrained=True)
+    except OSError as error:
+        if checkpoint:
+            raise
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"the weights of {TIMM}{name} could not be downloaded; {_remedy(name)} ({reason})"
+        ) from error
+    except RuntimeError as error:  # such as an unknown tag behind the dot
+        raise ValueError(f"timm cannot build {name}: {error}") from error
+
+
+def _remedy(name: str) -> str:
+    return (
+        f"give a file of weights, {TIMM}{name}@FILE, or --random-weights to look at an untrained "
+        f"network"
+    )
+
+
+def _from_checkpoint(name: str, path: Path) -> nn.Module:
+    """Build a network with as many classes as the checkpoint has, and load it strictly."""
+    import timm
+
+    state = read_state(path)
+    known = timm.get_pretrained_cfg(name)
+    heads = known.classifier if known else None
+    head = heads[0] if isinstance(heads, tuple | list) else heads
+    weight = state.get(f"{head}.weight")
+    network = timm.create_model(name, **({} if weight is None else {"num_classes": len(weight)}))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} must hold weights of {name}; {error}") from error
+    return network
+
+
+def timm_spec(network: Any) -> Spec:
+    """Read how a timm network wants its images, and what its outputs are called.
+
+    A network without a head gives features, and these are numbered.
+    """
+    from timm.data import ImageNetInfo, resolve_data_config
+
+    wanted = resolve_data_config(model=network)
+    if wanted["interpolation"] not in INTERPOLATIONS:
+        wanted["interpolation"] = "bicubic"  # the nearest to lanczos and to a random choice
+    channels, *size = wanted["input_size"]
+    weight = next(network.parameters())
+    with torch.no_grad():
+        outputs = network(weight.new_zeros(1, channels, *size)).shape[-1]
+    if network.num_classes == 1000:
+        info = ImageNetInfo()
+        names = [info.index_to_description(index).partition(",")[0] for index in range(outputs)]
+    else:
+        names = [f"{'' if network.num_classes else 'feature '}{index}" for index in range(outputs)]
+    return Spec(
+        image_size=(size[0], size[1]),
+        names=tuple(names),
+        channels=channels,
+        mean=tuple(wanted["mean"]),
+        std=tuple(wanted["std"]),
+        crop=wanted["crop_pct"],
+        interpolation=wanted["interpolation"],
+    )
+
+
+def _patches(model: Any, spec: Spec, device: torch.device) -> tuple[tuple[int, int] | None, str]:
+    """Find the grid of patches that attend to each other, or the reason why there is none."""
+    blank = torch.zeros(1, spec.channels, *spec.image_size, device=device)
+    try:
+        with explained(model), torch.no_grad():
+            tokens = look(model, blank, "this method").layers[-1].key.shape[2]
+            rows, columns = token_grid(model, tokens, spec.image_size, device).shape
+    except ValueError as error:
+        return None, str(error)
+    return (rows, columns), ""
+
+
+def _beside(first: Network, second: Network) -> Network:
+    """Let the second network see what the first one sees."""
+    if second.hash == first.hash:
+        raise ValueError(f"two different networks can be compared, got {first.name} twice")
+    for what in ("image_size", "channels", "names"):
+        own, other = getattr(first.spec, what), getattr(second.spec, what)
+        if own != other:
+            got = " and ".join(f"{len(x)}" if what == "names" else f"{x}" for x in (own, other))
+            raise ValueError(
+                f"networks side by side must have the same {what}, got {got}; explain each to a "
+                f"folder of its own"
+            )
+    name = second.name if second.name != first.name else f"{second.name}_2"
+    spec = replace(second.spec, crop=first.spec.crop, interpolation=first.spec.interpolation)
+    return replace(second, name=name, spec=spec)

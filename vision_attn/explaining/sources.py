@@ -1,0 +1,162 @@
+"""Images from files, folders, patterns or the data of a recipe, one at a time."""
+
+import glob
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vision_attn.data.batch import Problem
+from vision_attn.data.decode import decode
+from vision_attn.data.transforms import evaluate_batch
+from vision_attn.recipe import read
+from vision_attn.report.digest import of_bytes
+from vision_attn.spec import Spec
+
+View: TypeAlias = Float[Tensor, "channel height width"]
+"""An image as a network reads it."""
+
+
+class Photograph(NamedTuple):
+    """A file that was read, but not yet decoded."""
+
+    name: str
+    path: str
+    content: bytes
+    label: int | None
+    mask: None = None
+
+    @property
+    def hash(self) -> str:
+        """Fingerprint the file."""
+        return of_bytes(self.content)
+
+    def views(self, specs: Sequence[Spec]) -> list[View]:
+        """Decode once and prepare for every network; raises ValueError with the reason why not."""
+        needed = math.ceil(max(specs[0].image_size) / specs[0].crop)
+        pixels = decode(self.content, specs[0].channels, needed)
+        return [evaluate_batch([pixels], spec)[0] for spec in specs]
+
+
+class Sample(NamedTuple):
+    """An image of a data set, prepared by its specification."""
+
+    name: str
+    path: str
+    image: View
+    spec: Spec
+    label: int | None
+    mask: Bool[Tensor, "height width"] | None
+
+    @property
+    def hash(self) -> str:
+        """Fingerprint the pixels."""
+        return of_bytes(self.image.numpy().tobytes())
+
+    def views(self, specs: Sequence[Spec]) -> list[View]:
+        """Normalise as every network wants it."""
+        return [self._view(spec) for spec in specs]
+
+    def _view(self, spec: Spec) -> View:
+        if (spec.mean, spec.std) == (self.spec.mean, self.spec.std):
+            return self.image
+        mean, std, new_mean, new_std = (
+            torch.tensor(x).view(-1, 1, 1)
+            for x in (self.spec.mean, self.spec.std, spec.mean, spec.std)
+        )
+        return (self.image * std + mean - new_mean) / new_std
+
+
+Item: TypeAlias = Photograph | Sample
+
+
+class Files:
+    """Image files; labelled if each lies in a folder that is named like a class."""
+
+    def __init__(self, paths: Sequence[Path], names: Sequence[str]):
+        numbers = {name: number for number, name in enumerate(names)}
+        labels = [numbers.get(path.resolve().parent.name) for path in paths]
+        self.labelled = None not in labels
+        self.paths, self.labels = paths, labels if self.labelled else [None] * len(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Item | Problem]:
+        for path, label in zip(self.paths, self.labels, strict=True):
+            try:
+                yield Photograph(path.stem, str(path), path.read_bytes(), label)
+            except OSError as error:
+                yield Problem(str(path), f"cannot be read: {error.strerror}")
+
+
+class Split:
+    """The test images of a recipe's data, or the validation images where it has no others."""
+
+    def __init__(self, path: Path, spec: Spec):
+        data = read(path, "init=null").data.build()
+        if (data.spec.image_size, data.spec.channels) != (spec.image_size, spec.channels):
+            raise ValueError(
+                f"{path} must give images of image_size={spec.image_size} and "
+                f"channels={spec.channels} for this network, got {data.spec.image_size} and "
+                f"{data.spec.channels}; change them in its data section"
+            )
+        self.name = "valid" if data.test is None else "test"
+        self.spec, self.problems = data.spec, data.problems
+        self.source: Any = data.valid if data.test is None else data.test
+        self.labelled = data.spec.names == spec.names
+
+    def __len__(self) -> int:
+        return len(self.problems) + len(self.source)
+
+    def __iter__(self) -> Iterator[Item | Problem]:
+        yield from self.problems
+        for index in range(len(self.source)):
+            images, labels = self.source.__getitems__([(0, index)])
+            mask = self.source.masks([index])[0] if hasattr(self.source, "masks") else None
+            label = int(labels[0]) if self.labelled else None
+            name = f"{self.name}-{index:05d}"
+            yield Sample(name, name, images[0], self.spec, label, mask)
+
+
+def open_source(words: Sequence[str], spec: Spec, out: Path) -> Files | Split:
+    """Find images by files, folders, patterns, or one RECIPE.yaml, whose data are taken.
+
+    What lies in `out` is no source. Raises ValueError where there is nothing.
+    """
+    recipes = [word for word in words if Path(word).suffix in (".yaml", ".yml")]
+    if recipes and len(words) > 1:
+        raise ValueError(f"a recipe stands alone as the source, got {' '.join(words)}")
+    if recipes:
+        return Split(Path(recipes[0]), spec)
+    paths = list(dict.fromkeys(_paths(words, out.resolve())))
+    if not paths:
+        raise ValueError(f"a source must hold image files, got none in {' '.join(words)}")
+    return Files(paths, spec.names)
+
+
+def _paths(words: Iterable[str], out: Path) -> Iterator[Path]:
+    for word in words:
+        found = (
+            [Path(word)]
+            if Path(word).exists()
+            else sorted(map(Path, glob.glob(word, recursive=True)))
+        )
+        if not found:
+            raise ValueError(
+                f"a source must be a file, a folder, a pattern or a recipe, got {word}: no such "
+                f"file"
+            )
+        for path in found:
+            yield from _inside(path, out) if path.is_dir() else [path]
+
+
+def _inside(folder: Path, out: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden and not path.resolve().is_relative_to(out):
+            yield path

@@ -1,0 +1,86 @@
+"""What is to be explained of every image: an answer, the truth, or a class by name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vision_attn.checking.settings import nearest
+from vision_attn.explain.contract import Targets
+
+PREDICTED, LABEL = "predicted", "label"
+
+
+@dataclass(frozen=True)
+class Want:
+    """One class of every image; `rank` or `number` says which; with neither it is the label.
+
+    `part` tells the files of several wants apart.
+    """
+
+    words: str
+    part: str = ""
+    rank: int | None = None
+    """0 is the network's answer, 1 its second guess."""
+    number: int | None = None
+    """Of a class."""
+
+    def targets(
+        self, logits: Float[Tensor, "batch output"], labels: Int[Tensor, " batch"] | None
+    ) -> Targets:
+        """Name the class of each image."""
+        if self.rank is not None:
+            return logits.topk(self.rank + 1).indices[:, self.rank]
+        if self.number is not None:
+            return logits.argmax(-1).new_full((len(logits),), self.number)
+        assert labels is not None  # `wants` made sure
+        return labels.to(logits.device)
+
+
+def wants(chosen: Sequence[str], top_k: int, names: Sequence[str], *, labelled: bool) -> list[Want]:
+    """Read what is wanted: `predicted`, `label`, class names or numbers.
+
+    Raises ValueError for what is no class, for a name that two outputs share, for labels that are
+    not known, and for a `top_k` without `predicted`.
+    """
+    if not 1 <= top_k <= len(names):
+        raise ValueError(f"--top-k must be in [1, {len(names)}], got {top_k}")
+    if top_k > 1 and PREDICTED not in chosen:
+        raise ValueError(f"--top-k counts predicted classes, got --targets {','.join(chosen)}")
+    if LABEL in chosen and not labelled:
+        raise ValueError(
+            "labels are known for the data of a recipe with the network's classes, and for files "
+            "in folders named by class; take --targets predicted or name a class"
+        )
+    found: list[Want] = []
+    for word in dict.fromkeys(chosen):
+        if word == PREDICTED:
+            found += [Want(_guess(rank), f"top{rank + 1}", rank=rank) for rank in range(top_k)]
+        elif word == LABEL:
+            found.append(Want(LABEL, LABEL))
+        else:
+            index = class_index(word, names)
+            found.append(Want(f"class {index}", f"class{index}", number=index))
+    return [replace(found[0], part="")] if len(found) == 1 else found
+
+
+def class_index(word: str, names: Sequence[str]) -> int:
+    """Find a class by its name or number; raises ValueError if there is none, or are several."""
+    same = [index for index, name in enumerate(names) if name == word]
+    if len(same) > 1:
+        raise ValueError(f"the name {word} is that of classes {same}; give the number")
+    if same:
+        return same[0]
+    if word.isdecimal() and int(word) < len(names):
+        return int(word)
+    near = nearest(word, [PREDICTED, LABEL, *names])
+    hint = f"; did you mean {near}?" if near else ""
+    raise ValueError(
+        f"--targets are {PREDICTED}, {LABEL}, class names or numbers below {len(names)}, got "
+        f"{word}{hint}"
+    )
+
+
+def _guess(rank: int) -> str:
+    return f"{PREDICTED} {rank + 1}" if rank else PREDICTED
