@@ -68,7 +68,7 @@ def test_what_to_dict_gives_is_the_same_recipe_again(tmp_path):
 
 
 SETS = "scenes, folder, tar, csv, mnist, fashion_mnist, cifar10 or cifar100"
-LISTED = "block, depths, channels, stem, stem_stride, drop_path, dropout"
+LISTED = "block, depths, channels, stem, stem_stride, strides, drop_path, dropout"
 ONE_LINE = {  # overrides of GOOD, and the one line about them
     "model.depht=6": "command line: model.depht: unknown key; did you mean depth? (got 6)",
     "model.steps=6": "command line: model.steps: unknown key; did you mean train.steps? (got 6)",
