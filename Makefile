@@ -36,7 +36,7 @@ demo: .venv/demo
 	@start=$$(date +%s); set -x; \
 	$(TRAIN) configs/scenes_resnet.yaml run=runs/demo/resnet train.device=cpu && \
 	$(TRAIN) configs/scenes_vit.yaml run=runs/demo/vit train.device=cpu && \
-	$(BIN)/python -m vision_attn compare runs/demo/vit runs/demo/resnet --maps 300 --out runs/demo --started $$start
+	$(BIN)/python -m vision_attn compare runs/demo/vit runs/demo/resnet --maps 200 --out runs/demo --started $$start
 
 lint: .venv/test
 	$(BIN)/ruff check .

@@ -139,6 +139,13 @@ def test_a_mistake_is_one_line(tmp_path, override):
     assert mistakes(tmp_path, GOOD, override) == [ONE_LINE[override]]
 
 
+def test_one_section_tells_all_the_rules_it_breaks(tmp_path):
+    assert mistakes(tmp_path, GOOD, "model.dropout=1.0", "model.registers=-1") == [
+        "r.yaml:4: model: registers must be 0 or more, got -1",
+        "r.yaml:4: model: dropout must be in [0, 1), got 1.0",
+    ]
+
+
 def test_switching_the_model_reports_settings_of_the_old_one(tmp_path):
     assert mistakes(tmp_path, GOOD, "model.name=resnet") == [
         "r.yaml:6: model.depth: unknown key; did you mean depths? (got 4)",

@@ -1,7 +1,10 @@
 """What the data promises to the model, and what travels with the weights."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from vision_attn.rules import hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +29,18 @@ class Spec:
     """Resampling used when an image is brought to `image_size`: bilinear, bicubic or nearest."""
 
     def __post_init__(self) -> None:
+        hold(self._broken())
+
+    def _broken(self) -> Iterator[str]:
         if len(self.mean) != self.channels or len(self.std) != self.channels:
-            raise ValueError(
+            yield (
                 f"mean and std need one number a channel, got channels={self.channels}, "
                 f"mean={self.mean} and std={self.std}"
             )
         if min(self.image_size) < 1:
-            raise ValueError(f"image_size must be positive pixels, got {self.image_size}")
+            yield f"image_size must be positive pixels, got {self.image_size}"
         if not 0 < self.crop <= 1:
-            raise ValueError(f"crop must be in (0, 1], got {self.crop}")
+            yield f"crop must be in (0, 1], got {self.crop}"
 
     @property
     def outputs(self) -> int:

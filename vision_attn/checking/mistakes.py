@@ -82,7 +82,8 @@ def _mistakes(error: ErrorDetails, entries: Entries, sections: Sections) -> list
         lines = [line.partition(": ") for line in str(error["ctx"]["error"]).splitlines()]
         mistakes = [(tuple(dotted.split(".")), message) for dotted, _, message in lines]
     else:
-        mistakes = [_mistake(error, _place(error, sections), entries.tree, sections)]
+        place, words = _mistake(error, _place(error, sections), entries.tree, sections)
+        mistakes = [(place, line) for line in words.splitlines()]
     return [Mistake(entries.origin(place), place, message) for place, message in mistakes]
 
 

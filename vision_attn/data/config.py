@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from vision_attn.rules import hold
 
 if TYPE_CHECKING:
     from vision_attn.data.batch import Data
@@ -25,14 +28,17 @@ class AugmentConfig:
     """Probability of erasing a random rectangle, [0, 1]."""
 
     def __post_init__(self) -> None:
+        hold(self._broken())
+
+    def _broken(self) -> Iterator[str]:
         if self.shift < 0:
-            raise ValueError(f"shift must be 0 or more pixels, got {self.shift}")
+            yield f"shift must be 0 or more pixels, got {self.shift}"
         if self.crop_scale is not None and not 0 < self.crop_scale <= 1:
-            raise ValueError(f"crop_scale must be in (0, 1], got {self.crop_scale}")
+            yield f"crop_scale must be in (0, 1], got {self.crop_scale}"
         if not 0 <= self.randaugment <= 10:
-            raise ValueError(f"randaugment must be in [0, 10], got {self.randaugment}")
+            yield f"randaugment must be in [0, 10], got {self.randaugment}"
         if not 0 <= self.erase <= 1:
-            raise ValueError(f"erase must be in [0, 1], got {self.erase}")
+            yield f"erase must be in [0, 1], got {self.erase}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +61,16 @@ class ScenesConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
+        hold(self._broken())
+
+    def _broken(self) -> Iterator[str]:
         if self.image_size < 24:
-            raise ValueError(f"image_size must be 24 or more to tell shapes, got {self.image_size}")
+            yield f"image_size must be 24 or more to tell shapes, got {self.image_size}"
         for name in ("train", "valid", "test"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more scenes, got {getattr(self, name)}")
+                yield f"{name} must be 1 or more scenes, got {getattr(self, name)}"
         if self.seed < 0 or self.workers < 0:
-            raise ValueError(
-                f"seed and workers must be 0 or more, got {self.seed} and {self.workers}"
-            )
+            yield f"seed and workers must be 0 or more, got {self.seed} and {self.workers}"
 
     def build(self) -> Data:
         """Open the data set: specification and the three splits."""
@@ -94,25 +101,26 @@ class ImagesConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
+        hold(self._broken())
+
+    def _broken(self) -> Iterator[str]:
         if self.image_size < 1:
-            raise ValueError(
-                f"image_size must be a positive number of pixels, got {self.image_size}"
-            )
+            yield f"image_size must be a positive number of pixels, got {self.image_size}"
         for name in ("mean", "std"):
             numbers = getattr(self, name)
             if numbers is not None and len(numbers) != self.channels:
-                raise ValueError(
+                yield (
                     f"{name} needs one number a channel, got {numbers} for channels={self.channels}"
                 )
         if self.valid_share is not None and not 0 < self.valid_share < 1:
-            raise ValueError(f"valid_share must be in (0, 1), got {self.valid_share}")
+            yield f"valid_share must be in (0, 1), got {self.valid_share}"
         if not 0 <= self.augment.shift < self.image_size:
-            raise ValueError(
+            yield (
                 f"augment.shift must be smaller than the image, got {self.augment.shift} for "
                 f"image_size={self.image_size}"
             )
         if self.workers < 0:
-            raise ValueError(f"workers must be 0 or more, got {self.workers}")
+            yield f"workers must be 0 or more, got {self.workers}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,14 +138,14 @@ class FilesConfig(ImagesConfig):
     bad_share: float = 0.01
     """Largest share of files that may be unusable, [0, 1]; these are left out and listed."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _broken(self) -> Iterator[str]:
+        yield from super()._broken()
         if not 0 < self.crop <= 1:
-            raise ValueError(f"crop must be in (0, 1], got {self.crop}")
+            yield f"crop must be in (0, 1], got {self.crop}"
         if not 0 <= self.test_share < 1:
-            raise ValueError(f"test_share must be in [0, 1), got {self.test_share}")
+            yield f"test_share must be in [0, 1), got {self.test_share}"
         if not 0 <= self.bad_share <= 1:
-            raise ValueError(f"bad_share must be in [0, 1], got {self.bad_share}")
+            yield f"bad_share must be in [0, 1], got {self.bad_share}"
 
 
 @dataclass(frozen=True, kw_only=True)

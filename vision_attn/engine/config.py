@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from vision_attn.rules import hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,9 @@ class TrainConfig:
     """Write TensorBoard events beside metrics.jsonl (extra `tensorboard`)."""
 
     def __post_init__(self) -> None:
+        hold(self._broken())
+
+    def _broken(self) -> Iterator[str]:
         for name in (
             "steps",
             "batch_size",
@@ -72,45 +78,43 @@ class TrainConfig:
             "log_every",
         ):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        if self.batch_size % self.accumulate:
-            raise ValueError(
+                yield f"{name} must be 1 or more, got {getattr(self, name)}"
+        if self.accumulate > 0 and self.batch_size % self.accumulate:
+            yield (
                 f"accumulate must divide batch_size, got batch_size={self.batch_size} and "
                 f"accumulate={self.accumulate}"
             )
-        self._check_rate()
-        self._check_optimizer()
+        yield from self._broken_rate()
+        yield from self._broken_optimizer()
         if not re.fullmatch(r"[a-z]+(:\d+)?", self.device):
-            raise ValueError(f"device must be auto or like cpu, cuda or cuda:1, got {self.device}")
+            yield f"device must be auto or like cpu, cuda or cuda:1, got {self.device}"
 
-    def _check_rate(self) -> None:
+    def _broken_rate(self) -> Iterator[str]:
         if not 0 < self.rate < math.inf:
-            raise ValueError(f"rate must be positive, got {self.rate}")
+            yield f"rate must be positive, got {self.rate}"
         if not 0 <= self.warmup < self.steps:
-            raise ValueError(
-                f"warmup must be in [0, steps), got warmup={self.warmup} and steps={self.steps}"
-            )
+            yield f"warmup must be in [0, steps), got warmup={self.warmup} and steps={self.steps}"
         if not 0 <= self.final_rate <= 1:
-            raise ValueError(f"final_rate must be in [0, 1], got {self.final_rate}")
+            yield f"final_rate must be in [0, 1], got {self.final_rate}"
         if self.final_rate and self.schedule not in ("cosine", "linear"):
-            raise ValueError(
+            yield (
                 f"final_rate ends cosine and linear schedules only, got final_rate="
                 f"{self.final_rate} and schedule={self.schedule}"
             )
 
-    def _check_optimizer(self) -> None:
+    def _broken_optimizer(self) -> Iterator[str]:
         if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be 0 or more, got {self.weight_decay}")
+            yield f"weight_decay must be 0 or more, got {self.weight_decay}"
         if not 0 < self.momentum < 1:
-            raise ValueError(f"momentum must be in (0, 1), got {self.momentum}")
+            yield f"momentum must be in (0, 1), got {self.momentum}"
         if self.momentum != 0.9 and self.optimizer not in ("sgd", "lars", "muon"):
-            raise ValueError(
+            yield (
                 f"momentum is for sgd, lars and muon, got momentum={self.momentum} and "
                 f"optimizer={self.optimizer}; leave it at 0.9"
             )
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
-            raise ValueError(f"layer_decay must be in (0, 1] or null, got {self.layer_decay}")
+            yield f"layer_decay must be in (0, 1] or null, got {self.layer_decay}"
         if self.clip is not None and not 0 < self.clip < math.inf:
-            raise ValueError(f"clip must be positive or null, got {self.clip}")
+            yield f"clip must be positive or null, got {self.clip}"
         if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"ema must be in (0, 1) or null, got {self.ema}")
+            yield f"ema must be in (0, 1) or null, got {self.ema}"

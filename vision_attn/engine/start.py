@@ -4,6 +4,7 @@ import sys
 import warnings
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from vision_attn.engine.average import Average
@@ -40,7 +41,9 @@ def prepare(task: Task, config: TrainConfig, place: Place) -> Training:
         )
     task.to(place.device).train()
     if config.channels_last:
-        task.to(memory_format=torch.channels_last)
+        for part in task.modules():
+            if isinstance(part, nn.Conv2d):  # a query of 4 axes would only disturb DDP's buckets
+                part.to(memory_format=torch.channels_last)
     if config.checkpointing:
         switch = getattr(task.model, "set_grad_checkpointing", None)
         if not callable(switch):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from vision_attn.rules import hold
 
 if TYPE_CHECKING:
     from vision_attn.models.resnet import ResNet
@@ -65,34 +68,33 @@ class ViTConfig:
     attention_dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        hold(self._broken())
+
+    def _broken(self) -> Iterator[str]:
         dim, depth, heads = self.shape
         if min(dim, depth, heads) < 1:
-            raise ValueError(
-                f"dim, depth and heads must be positive, got {dim}, {depth} and {heads}"
-            )
-        if dim % heads:
-            raise ValueError(f"heads must divide dim, got dim={dim} and heads={heads}")
-        if self.position == "rotary" and dim // heads % 4:
-            raise ValueError(
-                f"rotary positions need dim / heads to be divisible by 4, got {dim // heads}"
-            )
+            yield f"dim, depth and heads must be positive, got {dim}, {depth} and {heads}"
+        elif dim % heads:
+            yield f"heads must divide dim, got dim={dim} and heads={heads}"
+        elif self.position == "rotary" and dim // heads % 4:
+            yield f"rotary positions need dim / heads to be divisible by 4, got {dim // heads}"
         if self.position == "sincos" and dim % 4:
-            raise ValueError(f"sincos positions need dim divisible by 4, got dim={dim}")
+            yield f"sincos positions need dim divisible by 4, got dim={dim}"
         if self.distilled and self.pool != "cls":
-            raise ValueError(
+            yield (
                 f"distilled reads the class and distillation tokens: set pool=cls, got {self.pool}"
             )
         if self.patch_size is not None and self.patch_size < 1:
-            raise ValueError(f"patch_size must be at least 1 pixel, got {self.patch_size}")
+            yield f"patch_size must be at least 1 pixel, got {self.patch_size}"
         if self.tokenizer == "conv" and self.patch_size == 1:
-            raise ValueError("the conv tokenizer pools: patch_size must be at least 2, got 1")
+            yield "the conv tokenizer pools: patch_size must be at least 2, got 1"
         if self.fc_norm and self.pool != "mean":
-            raise ValueError(f"fc_norm belongs to pool=mean, got pool={self.pool}; leave it out")
+            yield f"fc_norm belongs to pool=mean, got pool={self.pool}; leave it out"
         if self.registers < 0:
-            raise ValueError(f"registers must be 0 or more, got {self.registers}")
+            yield f"registers must be 0 or more, got {self.registers}"
         for name in ("drop_path", "dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+                yield f"{name} must be in [0, 1), got {getattr(self, name)}"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -137,24 +139,25 @@ class ResNetConfig:
     """Dropout before the classifier."""
 
     def __post_init__(self) -> None:
+        hold(self._broken())
+
+    def _broken(self) -> Iterator[str]:
         if len(self.depths) != 4 or len(self.channels) != 4:
-            raise ValueError(
+            yield (
                 f"depths and channels need four numbers, one a stage, got depths={self.depths} and "
                 f"channels={self.channels}"
             )
-        if min(self.depths + self.channels) < 1:
-            raise ValueError(
-                f"depths and channels must be positive, got {self.depths} and {self.channels}"
-            )
+        elif min(self.depths + self.channels) < 1:
+            yield f"depths and channels must be positive, got {self.depths} and {self.channels}"
         if len(self.strides) != 4 or self.strides[0] != 1 or not {*self.strides} <= {1, 2}:
-            raise ValueError(f"strides need four numbers, 1 and then 1s or 2s, got {self.strides}")
-        if self.channels[0] % 2:
-            raise ValueError(f"the first stage needs an even width, got channels={self.channels}")
+            yield f"strides need four numbers, 1 and then 1s or 2s, got {self.strides}"
+        if self.channels and self.channels[0] % 2:
+            yield f"the first stage needs an even width, got channels={self.channels}"
         if self.stem == "imagenet" and self.stem_stride != 1:
-            raise ValueError("stem_stride belongs to stem=small; leave it out for stem=imagenet")
+            yield "stem_stride belongs to stem=small; leave it out for stem=imagenet"
         for name in ("drop_path", "dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+                yield f"{name} must be in [0, 1), got {getattr(self, name)}"
 
     def build(self, spec: Spec) -> ResNet:
         """Build the network with fresh weights from torch's global generator."""
