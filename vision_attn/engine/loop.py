@@ -1,7 +1,7 @@
 """The training loop: time is the step, and everything random is a function of it."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
@@ -56,7 +56,11 @@ def fit(
     network = DistributedDataParallel(task) if place.world > 1 else task
     optimizer, parameters = training.optimizer, list(task.parameters())
 
-    with stopping() as stop, mirrored(run, config), progress(training, config, place) as bar:
+    with (
+        stopping() as stop,
+        mirrored(run, config),
+        progress(training, config, place, run.folder.name) as bar,
+    ):
         training.clock.start()
         if training.evaluated < training.step and due(training, config.evaluate_every, config):
             evaluate(training, valid, run, autocast)
@@ -64,6 +68,7 @@ def fit(
         steps = range(training.step, config.steps)
         for step, batch in zip(steps, train.batches(training.step), strict=False):
             seed_step(seed, step, place.rank)
+            task.at(step, config.steps)
             set_rate(optimizer, rate_at(step, config))
             numbers = backward(network, to(batch, place.device), config.accumulate, autocast)
             numbers["gradient_norm"] = clip_grad_norm_(parameters, config.clip or math.inf)
@@ -126,7 +131,15 @@ def split(batch: Batch, pieces: int) -> list[Batch]:
             f"accumulate must divide the images of a batch on a rank, got accumulate={pieces} and "
             f"{len(batch[0])} images"
         )
-    return [type(batch)(*part) for part in zip(*(x.chunk(pieces) for x in batch), strict=True)]
+    return [type(batch)(*part) for part in zip(*(_cut(x, pieces) for x in batch), strict=True)]
+
+
+def _cut(items: Tensor | list[Any], pieces: int) -> Sequence[Any]:
+    """Cut a tensor or a list, perhaps an empty one, into equal pieces."""
+    if isinstance(items, Tensor):
+        return items.chunk(pieces)
+    size = len(items) // pieces
+    return [items[piece * size : (piece + 1) * size] for piece in range(pieces)]
 
 
 def check_finite(numbers: dict[str, float], training: Training, run: Run) -> None:

@@ -11,6 +11,7 @@ from vision_attn.engine.average import Average
 from vision_attn.engine.checkpoint import load
 from vision_attn.engine.config import TrainConfig
 from vision_attn.engine.distributed import Place, leads, native_bf16
+from vision_attn.engine.memory import keep_freed_memory
 from vision_attn.engine.optim import build_optimizer
 from vision_attn.engine.run import Run
 from vision_attn.engine.training import Training
@@ -39,6 +40,8 @@ def prepare(task: Task, config: TrainConfig, place: Place) -> Training:
             f"batch_size must be a multiple of ranks x accumulate, got batch_size="
             f"{config.batch_size}, {place.world} ranks and accumulate={config.accumulate}"
         )
+    if place.device.type == "cpu":
+        keep_freed_memory()
     task.to(place.device).train()
     if config.channels_last:
         for part in task.modules():

@@ -54,9 +54,10 @@ def stopping() -> Iterator[Stop]:
         signal.signal(signal.SIGTERM, before)
 
 
-def progress(training: Training, config: TrainConfig, place: Place) -> tqdm:
+def progress(training: Training, config: TrainConfig, place: Place, name: str) -> tqdm:
     """Show steps and time left on stderr; seldom, if that is a file."""
     return tqdm(
+        desc=name,
         initial=training.step,
         total=config.steps,
         unit="step",

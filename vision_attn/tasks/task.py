@@ -21,6 +21,15 @@ class Task(nn.Module, ABC):
 
     model: nn.Module
 
+    def meet(self, train: Any) -> None:
+        """Learn from the training split what losses need beyond their batches; before training."""
+
+    def at(self, step: int, steps: int) -> None:
+        """Set what changes while training, before update number `step` of `steps`.
+
+        A function of the two numbers alone, so that a resumed run goes on as if never stopped.
+        """
+
     @abstractmethod
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """Give "loss", a mean over the batch, and scalars to log; calls the model once."""
