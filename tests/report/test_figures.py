@@ -1,15 +1,16 @@
 import io
+from itertools import combinations
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from vision_attn.report.figures import (
     Bar,
     Curve,
-    _apart,
     colour,
     learning_curves,
     score_figure,
@@ -40,14 +41,14 @@ def rows():
     return Rows(images, spec, torch.tensor([2, 0]), masks)
 
 
-def test_curves_are_drawn_in_percent_and_named_at_their_ends():
+def test_curves_are_drawn_in_percent_and_named_with_their_ends():
     curves = [Curve("vit", [5, 7], [1.0, 3.0], [0.25, 0.5]), Curve("mine", [5], [2.0], [0.75])]
     figure = learning_curves(curves)
     seconds, steps = figure.axes
     np.testing.assert_array_equal(seconds.lines[0].get_xydata(), [[1, 25], [3, 50]])
     np.testing.assert_array_equal(steps.lines[0].get_xydata(), [[5, 25], [7, 50]])
     assert {"ViT, 3 s", "mine, 2 s"} <= set(texts(seconds))
-    assert {"ViT 50.0 %", "mine 75.0 %"} <= set(texts(steps))
+    assert {"ViT, 50.0 %", "mine, 75.0 %"} <= set(texts(steps))
 
 
 def test_a_run_without_evaluations_keeps_its_colour():
@@ -55,9 +56,15 @@ def test_a_run_without_evaluations_keeps_its_colour():
     assert figure.axes[0].lines[0].get_color() == colour(1)
 
 
-def test_names_at_the_ends_move_apart_and_keep_their_order():
-    assert _apart([50.0, 52.0, 90.0], 4.0) == [48.0, 52.0, 90.0]
-    assert _apart([50.0, 50.0], 4.0) == [50.0, 46.0]
+def test_names_never_lie_on_each_other():
+    alike = [Curve(name, [1, 2], [1.0, 2.0], [0.9, 0.9]) for name in "abc"]
+    figure = learning_curves(alike)
+    rendered(figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for ax in figure.axes:
+        boxes = [text.get_window_extent(renderer) for text in ax.texts]
+        assert len(boxes) == 3
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_scores_are_drawn_with_their_intervals():

@@ -1,7 +1,6 @@
 """Figures of a report, drawn on Agg canvases of their own: pyplot and its global state stay out."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from matplotlib import patheffects, rc_context
@@ -26,7 +25,7 @@ STYLE: dict[Any, Any] = {
     "ytick.color": FAINT,
     "figure.facecolor": "white",
 }
-LOWER = frozenset({"deletion"})
+LOWER = frozenset({"deletion", "positive_perturbation"})
 """Scores of which less is better."""
 TITLES = {
     "vit": "ViT",
@@ -40,8 +39,16 @@ TITLES = {
     "eigen_cam": "EigenCAM",
     "smoothgrad": "SmoothGrad",
     "rise": "RISE",
+    "score_cam": "Score-CAM",
+    "score_cam_top32": "Score-CAM (top 32)",
+    "ablation_cam": "Ablation-CAM",
+    "full_grad": "FullGrad",
     "energy": "energy in mask",
+    "mask_iou": "mask IoU",
     "deletion": "deletion AUC",
+    "insertion": "insertion AUC",
+    "road": "ROAD",
+    "sensitivity_n": "sensitivity-n",
 }
 
 
@@ -71,38 +78,25 @@ def learning_curves(curves: Sequence[Curve]) -> Figure:
 
     A run without evaluations keeps its colour but has no line; at least one must have some.
     """
-    inks = {x.name: colour(index) for index, x in enumerate(curves)}
-    drawn = [curve for curve in curves if curve.accuracy]
-    starts = _apart([100 * curve.accuracy[0] for curve in drawn], _gap(drawn))
-    ends = _apart([100 * curve.accuracy[-1] for curve in drawn], _gap(drawn))
     with rc_context(STYLE):
         figure = Figure(figsize=(8.4, 3.1), layout="constrained")
         by_seconds, by_steps = figure.subplots(1, 2, sharey=True)
-        for curve, start, end in zip(drawn, starts, ends, strict=True):
-            name, ink = title(curve.name), inks[curve.name]
+        key: list[tuple[str, str, str]] = []
+        for index, curve in enumerate(curves):
+            if not curve.accuracy:
+                continue
+            name, ink = title(curve.name), colour(index)
             _line(by_seconds, curve.seconds, curve, ink)
             _line(by_steps, curve.steps, curve, ink)
-            _name(by_seconds, f"{name}, {curve.seconds[-1]:,.0f} s", curve.seconds[0], start, ink)
-            words = f"{name} {100 * curve.accuracy[-1]:.1f} %"
-            _name(by_steps, words, curve.steps[-1], end, ink)
+            ends = f"{curve.seconds[-1]:,.0f} s", f"{100 * curve.accuracy[-1]:.1f} %"
+            key.append((f"{name}, {ends[0]}", f"{name}, {ends[1]}", ink))
+        for row, (seconds, accuracy, ink) in enumerate(reversed(key)):
+            _name(by_seconds, seconds, row, ink)
+            _name(by_steps, accuracy, row, ink)
         by_seconds.set_ylabel("validation accuracy, %")
-        _frame(by_seconds, "seconds of training", 1.05 * max(x.seconds[-1] for x in drawn))
-        _frame(by_steps, "steps (optimizer updates)", 1.42 * max(x.steps[-1] for x in drawn))
+        _frame(by_seconds, "seconds of training")
+        _frame(by_steps, "steps (optimizer updates)")
     return figure
-
-
-def _gap(curves: Sequence[Curve]) -> float:
-    """Give the height of a line of text, in percent of accuracy."""
-    return (100 - 100 * min(min(curve.accuracy) for curve in curves)) / 12
-
-
-def _apart(heights: Sequence[float], least: float) -> list[float]:
-    """Move heights down, as little as needed, until neighbours are at least so far apart."""
-    moved = list(heights)
-    order = sorted(range(len(heights)), key=lambda index: -heights[index])
-    for above, below in pairwise(order):
-        moved[below] = min(moved[below], moved[above] - least)
-    return moved
 
 
 def _line(ax: Axes, across: Sequence[float], curve: Curve, ink: str) -> None:
@@ -111,22 +105,24 @@ def _line(ax: Axes, across: Sequence[float], curve: Curve, ink: str) -> None:
     ax.plot(across[-1:], up[-1:], "o", color=ink, markersize=4)
 
 
-def _name(ax: Axes, words: str, across: float, height: float, ink: str) -> None:
+def _name(ax: Axes, words: str, row: int, ink: str) -> None:
+    """Write a line of the key in the lower right corner, where rising curves leave room."""
     ax.annotate(
         words,
-        (across, height),
-        xytext=(7, 0),
+        (0.97, 0.06),
+        xycoords="axes fraction",
+        xytext=(0, 13 * row),
         textcoords="offset points",
-        va="center",
+        ha="right",
         color=ink,
         weight="bold",
         path_effects=[patheffects.withStroke(linewidth=3, foreground="white")],
     )
 
 
-def _frame(ax: Axes, label: str, right: float) -> None:
+def _frame(ax: Axes, label: str) -> None:
     ax.set_xlabel(label)
-    ax.set_xlim(0, right)
+    ax.set_xlim(left=0)
     ax.set_ylim(top=101)
     ax.grid(axis="y", color="#d0d7de", linewidth=0.6)
     ax.set_axisbelow(True)
