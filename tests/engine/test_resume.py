@@ -49,10 +49,15 @@ def test_run_killed_at_every_step_ends_as_uninterrupted_one(tmp_path, reference)
     assert_same(tmp_path, reference)
 
 
-@pytest.mark.parametrize("step", [4, 6, 12])  # 4 and 12 end where an evaluation is due
-def test_sigterm_saves_at_the_next_step_and_resumes(tmp_path, reference, step, capfd):
-    assert in_process(full, tmp_path, kill=(signal.SIGTERM, step)) == 143
-    assert f"stopped by SIGTERM after step {step + 1}" in capfd.readouterr().err
+@pytest.mark.parametrize(
+    ("step", "number"),  # 4 and 12 end where an evaluation is due
+    [(4, signal.SIGTERM), (6, signal.SIGTERM), (12, signal.SIGTERM), (6, signal.SIGINT)],
+)
+def test_a_signal_saves_at_the_next_step_and_the_run_resumes(
+    tmp_path, reference, step, number, capfd
+):
+    assert in_process(full, tmp_path, kill=(number, step)) == 128 + number
+    assert f"stopped by {number.name} after step {step + 1}" in capfd.readouterr().err
     assert torch.load(tmp_path / "last.pt")["step"] == step + 1
     assert in_process(full, tmp_path) == 0
     assert_same(tmp_path, reference)
@@ -82,7 +87,8 @@ def test_seconds_grow_over_resumptions(tmp_path):
     assert torch.load(tmp_path / "last.pt")["seconds"] > before > 0
 
 
-def test_sigterm_handler_is_put_back(tmp_path):
-    before = signal.getsignal(signal.SIGTERM)
+def test_signal_handlers_are_put_back(tmp_path):
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
     train(tmp_path, steps=3)
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert [signal.getsignal(number) for number in numbers] == before

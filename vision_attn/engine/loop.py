@@ -42,9 +42,10 @@ def fit(
 ) -> None:
     """Train a task to the end of its recipe, from the run's last checkpoint if there is one.
 
-    Reseeds torch's global generators at every step. SIGTERM saves at the next step and raises
-    SystemExit(143). Raises FloatingPointError, before the weights are touched, if the loss or the
-    gradient is not finite, and ValueError if ranks and pieces cannot share the batch evenly.
+    Reseeds torch's global generators at every step. SIGTERM and Ctrl-C save at the next step and
+    raise SystemExit, 143 and 130. Raises FloatingPointError, before the weights are touched, if the
+    loss or the gradient is not finite, and ValueError if ranks and pieces cannot share the batch
+    evenly.
     """
     place = find(config.device)
     autocast = precision(config, place.device)
@@ -72,7 +73,7 @@ def fit(
             set_rate(optimizer, rate_at(step, config))
             numbers = backward(network, to(batch, place.device), config.accumulate, autocast)
             numbers["gradient_norm"] = clip_grad_norm_(parameters, config.clip or math.inf)
-            means = mean_over_ranks(numbers | {"stop": torch.tensor(stop.heard)}, place.device)
+            means = mean_over_ranks(numbers | {"stop": torch.tensor(stop.heard > 0)}, place.device)
             stop.agreed = means.pop("stop") > 0
             check_finite(means, training, run)
             optimizer.step()

@@ -1,4 +1,4 @@
-"""What stands beside the loop: the progress bar, and the ear for SIGTERM."""
+"""What stands beside the loop: the progress bar, and the ear for signals to stop."""
 
 import signal
 import sys
@@ -13,45 +13,49 @@ from vision_attn.engine.distributed import Place, leads
 from vision_attn.engine.run import Run
 from vision_attn.engine.training import Training
 
-STOPPED = 128 + signal.SIGTERM
-"""Exit code after SIGTERM: not 0, so that a script does not go on with a half-trained model."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What ends a run: a scheduler's polite request, and Ctrl-C."""
 
 
 class Stop:
-    """Remember that SIGTERM came, so that the loop can end between two steps."""
+    """Remember that a signal came, so that the loop can end between two steps."""
 
-    heard = False
-    """Whether this rank got the signal."""
+    heard = 0
+    """Number of the signal that this rank got, 0 for none."""
     agreed = False
-    """Whether any rank had got it at the last step, so that all end at the same one."""
+    """Whether any rank had got one at the last step, so that all end at the same one."""
 
-    def hear(self, *_: object) -> None:
-        """Take the signal."""
-        self.heard = True
+    def hear(self, number: int, *_: object) -> None:
+        """Take a signal; a second Ctrl-C does not wait for the step."""
+        if self.heard and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.heard = number
 
     def farewell(self, training: Training, run: Run) -> int:
-        """Tell how to go on, and give the exit code."""
+        """Tell how to go on, and give the exit code: not 0, so that a script does not go on."""
+        number = signal.Signals(self.heard or signal.SIGTERM)
         if leads():
             print(
-                f"stopped by SIGTERM after step {training.step}, saved {run.last}; "
+                f"stopped by {number.name} after step {training.step}, saved {run.last}; "
                 f"the same command goes on from there",
                 file=sys.stderr,
             )
-        return STOPPED
+        return 128 + number
 
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Listen for SIGTERM; outside the main thread, where Python forbids it, nothing is heard."""
+    """Listen for `SIGNALS`; outside the main thread, where Python forbids it, hear nothing."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = signal.signal(signal.SIGTERM, stop.hear)
+    before = {number: signal.signal(number, stop.hear) for number in SIGNALS}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def progress(training: Training, config: TrainConfig, place: Place, name: str) -> tqdm:
