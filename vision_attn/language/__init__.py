@@ -1,0 +1,1 @@
+"""Captions as words: tokens, a vocabulary, and scores against what people wrote."""
