@@ -202,6 +202,23 @@ class CrossAttention(nn.Module):
         memory: Float[Tensor, "batch key memory_dim"],
         record: list[Attended] | None = None,
     ) -> Float[Tensor, "batch query dim"]:
+        return self.look(tokens, *self.prepare(memory), record)
+
+    def prepare(
+        self, memory: Float[Tensor, "batch key memory_dim"]
+    ) -> tuple[Float[Tensor, "batch head key head_dim"], Float[Tensor, "batch head key head_dim"]]:
+        """Compute keys and values, which serve all queries to come."""
+        key, value = self.kv(memory).chunk(2, dim=-1)
+        return split_heads(key, self.heads), split_heads(value, self.heads)
+
+    def look(
+        self,
+        tokens: Float[Tensor, "batch query dim"],
+        key: Float[Tensor, "batch head key head_dim"],
+        value: Float[Tensor, "batch head key head_dim"],
+        record: list[Attended] | None = None,
+        bias: Tensor | None = None,
+    ) -> Float[Tensor, "batch query dim"]:
+        """Look at keys and values that were prepared; `bias` is -inf where a key is hidden."""
         query = split_heads(self.q(tokens), self.heads)
-        key, value = (split_heads(x, self.heads) for x in self.kv(memory).chunk(2, dim=-1))
-        return self.proj_drop(self.proj(join_heads(attend(query, key, value, record))))
+        return self.proj_drop(self.proj(join_heads(attend(query, key, value, record, bias=bias))))

@@ -1,0 +1,188 @@
+"""How well a query matches each key: the alignment scores of the literature, one module each.
+
+What a score computes of the keys alone is computed once (`prepare`) and serves every query; called
+as a whole, a score prepares and compares in one go.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vision_attn.attention.multihead import split_heads
+
+Keys: TypeAlias = Float[Tensor, "batch key key_dim"]
+Queries: TypeAlias = Float[Tensor, "batch query query_dim"]
+Prepared: TypeAlias = Float[Tensor, "batch key prepared_dim"]
+Scores: TypeAlias = Float[Tensor, "batch query key"]
+
+
+class Score(nn.Module, ABC):
+    """Match every query with every key; a softmax over the keys makes weights of the scores."""
+
+    def prepare(self, keys: Keys) -> Prepared:
+        """Compute what depends on the keys alone."""
+        return keys
+
+    @abstractmethod
+    def compare(self, query: Queries, prepared: Prepared) -> Scores:
+        """Score queries against keys that were prepared."""
+
+    def forward(self, query: Queries, keys: Keys) -> Scores:
+        return self.compare(query, self.prepare(keys))
+
+
+class Dot(Score):
+    """Take the inner product of query and key, which must be of one width.
+
+    Luong 2015, equation 8, dot (arXiv:1508.04025).
+    """
+
+    def __init__(self, query_dim: int, key_dim: int):
+        super().__init__()
+        _check_same(type(self).__name__, query_dim, key_dim)
+
+    def compare(self, query: Queries, prepared: Prepared) -> Scores:
+        return query @ prepared.mT
+
+
+class ScaledDot(Dot):
+    """Take the inner product over the root of the width.
+
+    Vaswani 2017, equation 1 (arXiv:1706.03762).
+    """
+
+    def compare(self, query: Queries, prepared: Prepared) -> Scores:
+        return super().compare(query * query.shape[-1] ** -0.5, prepared)
+
+
+class Cosine(Score):
+    """Take the cosine of the angle between query and key, times a learned sharpness.
+
+    Without it a softmax over many values in [-1, 1] would be almost flat. Graves 2014, equations 5
+    and 6 (arXiv:1410.5401), whose key strength is emitted anew for every query.
+    """
+
+    def __init__(self, query_dim: int, key_dim: int, sharpness: float = 10.0):
+        super().__init__()
+        _check_same("Cosine", query_dim, key_dim)
+        self.log_sharpness = nn.Parameter(torch.tensor(sharpness).log())
+
+    def prepare(self, keys: Keys) -> Prepared:
+        return F.normalize(keys, dim=-1)
+
+    def compare(self, query: Queries, prepared: Prepared) -> Scores:
+        return F.normalize(query, dim=-1) * self.log_sharpness.exp() @ prepared.mT
+
+
+class General(Score):
+    """Take the inner product after a learned linear map of the key: s · W h.
+
+    Luong 2015, equation 8, general (arXiv:1508.04025).
+    """
+
+    def __init__(self, query_dim: int, key_dim: int):
+        super().__init__()
+        self.key = nn.Linear(key_dim, query_dim, bias=False)
+
+    def prepare(self, keys: Keys) -> Prepared:
+        return self.key(keys)
+
+    def compare(self, query: Queries, prepared: Prepared) -> Scores:
+        return query @ prepared.mT
+
+
+class Additive(Score):
+    """Let a network with one hidden layer compare: v · tanh(W s + U h + b).
+
+    Bahdanau 2015, appendix A.1.2 (arXiv:1409.0473).
+    """
+
+    def __init__(self, query_dim: int, key_dim: int, dim: int | None = None):
+        super().__init__()
+        dim = query_dim if dim is None else dim
+        self.query = nn.Linear(query_dim, dim, bias=False)
+        self.key = nn.Linear(key_dim, dim)
+        self.compared = nn.Linear(dim, 1, bias=False)
+
+    def prepare(self, keys: Keys) -> Prepared:
+        return 2 * self.key(keys)
+
+    def compare(self, query: Queries, prepared: Prepared) -> Scores:
+        # tanh x is 2 sigmoid 2x - 1, and torch computes that four times as fast on the CPU.
+        doubled = (2 * self.query(query)).unsqueeze(2) + prepared.unsqueeze(1)
+        halves = self.compared(doubled.sigmoid_()).squeeze(-1)
+        return 2 * halves - self.compared.weight.sum()
+
+
+class Location(Score):
+    """Score places by the query alone, whatever is there: W s.
+
+    Luong 2015, equation 8, location (arXiv:1508.04025).
+    """
+
+    def __init__(self, query_dim: int, places: int):
+        super().__init__()
+        self.place = nn.Linear(query_dim, places, bias=False)
+
+    def prepare(self, keys: Keys) -> Prepared:
+        """Hand the keys on; raises ValueError unless there are as many as the score has places."""
+        if keys.shape[1] != self.place.out_features:
+            raise ValueError(
+                f"the location score is bound to a number of places, got {keys.shape[1]} keys for "
+                f"{self.place.out_features} places; keep the image size of training, or take "
+                f"another score"
+            )
+        return keys
+
+    def compare(self, query: Queries, prepared: Prepared) -> Scores:
+        return self.place(query)
+
+
+class MultiHead(nn.Module):
+    """Let several heads score at once, each with its own projections of query and key.
+
+    The parameters of `score` itself, built for the width of a head, are common to all heads.
+
+    Vaswani 2017, section 3.2.2, over any score (arXiv:1706.03762).
+    """
+
+    def __init__(
+        self, score: Callable[[int, int], Score], query_dim: int, key_dim: int, heads: int
+    ):
+        super().__init__()
+        if query_dim % heads:
+            raise ValueError(
+                f"heads must divide the query's width, got query_dim={query_dim} and heads={heads}"
+            )
+        self.heads = heads
+        self.query = nn.Linear(query_dim, query_dim)
+        self.key = nn.Linear(key_dim, query_dim)
+        self.score = score(query_dim // heads, query_dim // heads)
+
+    def prepare(self, keys: Keys) -> Float[Tensor, "batch head key prepared_dim"]:
+        """Compute what depends on the keys alone, for every head."""
+        folded = split_heads(self.key(keys), self.heads).flatten(0, 1)
+        return self.score.prepare(folded).unflatten(0, (-1, self.heads))
+
+    def compare(
+        self, query: Queries, prepared: Float[Tensor, "batch head key prepared_dim"]
+    ) -> Float[Tensor, "batch head query key"]:
+        """Score queries against keys that were prepared, by every head."""
+        folded = split_heads(self.query(query), self.heads).flatten(0, 1)
+        return self.score.compare(folded, prepared.flatten(0, 1)).unflatten(0, (-1, self.heads))
+
+    def forward(self, query: Queries, keys: Keys) -> Float[Tensor, "batch head query key"]:
+        return self.compare(query, self.prepare(keys))
+
+
+def _check_same(name: str, query_dim: int, key_dim: int) -> None:
+    if query_dim != key_dim:
+        raise ValueError(
+            f"{name} compares vectors of one width, got query_dim={query_dim} and "
+            f"key_dim={key_dim}; take General or Additive, or MultiHead, which projects"
+        )
