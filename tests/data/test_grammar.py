@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from vision_attn.data.config import ScenesConfig
-from vision_attn.data.grammar import phrases, valid_caption, words
+from vision_attn.data.grammar import (
+    LONGEST,
+    WORDS,
+    phrases,
+    phrases_of,
+    valid_caption,
+    valid_words,
+    words,
+)
 from vision_attn.data.scene import Object, Scene
 from vision_attn.data.shapes import COLOURS, SHAPES, SIZES
 
@@ -183,6 +191,41 @@ def test_another_word_is_false_unless_it_names_another_object(drawn, kinds):
                         assert not valid_caption(wrong, scene)
                         changed += 1
     assert changed > 100
+
+
+def test_words_without_punctuation_are_judged_alike(scene, drawn):
+    assert valid_words(words("a blue ring, an orange cross and a red star"), scene)
+    assert valid_words(words("a red star in the top left, on a dark background"), scene)
+    for scene in drawn:
+        for text in scene.captions:
+            assert valid_words(words(text), scene)
+            assert phrases_of(words(text), scene) == phrases(text, scene)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a blue ring an orange cross and a red ring",
+        "a blue ring an orange cross a red star",
+        "a red star in the top left on",
+        "a red star a red star",
+        "a red star right of a blue ring",
+        "a blue ring, an orange cross and a red star",
+        "",
+    ],
+)
+def test_false_or_foreign_words(scene, text):
+    assert not valid_words(text.split(), scene)
+    with pytest.raises(ValueError, match="must be true of its scene"):
+        phrases_of(text.split(), scene)
+
+
+def test_the_words_of_the_language_are_those_of_captions(drawn):
+    found = [words(text) for scene in drawn for text in scene.captions]
+    assert {word for caption in found for word in caption} == set(WORDS)
+    assert list(WORDS) == sorted(WORDS)
+    longest = "a small red star is in front of a large blue ring on a dark striped background"
+    assert max(map(len, found)) <= len(longest.split()) == LONGEST
 
 
 def test_scenes_with_two_objects_start_with_a_relation(drawn):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from vision_attn.data import pictures as module
+from vision_attn.data.describe import sentences
 from vision_attn.data.draw import paint
 from vision_attn.data.layout import plan
 from vision_attn.data.pictures import Album, cache_folder, pictures
@@ -58,6 +59,19 @@ def test_another_drawing_version_seed_or_size_has_another_file(monkeypatch):
     monkeypatch.setattr(module, "VERSION", -1)
     paths.add(ALBUM.path)
     assert len(paths) == 4
+
+
+def test_captions_are_kept_beside_pictures(folder, monkeypatch):
+    monkeypatch.setattr(module, "_ALONE", 5)
+    monkeypatch.setattr(module, "_cores", lambda: 2)
+    album = ALBUM._replace(kind="captions")
+    found = pictures(album)
+    wanted = [sentences(album.seed, album.split, i, album.size) for i in range(album.length)]
+    assert (found == np.stack(wanted)).all()
+    assert {path.name.split("-")[0] for path in folder.iterdir()} == {"captions"}
+    before = album.path
+    monkeypatch.setattr(module, "GRAMMAR", -1)
+    assert album.path != before
 
 
 def test_without_a_writable_folder_pictures_stay_in_memory(tmp_path, monkeypatch):

@@ -51,7 +51,9 @@ class ScenesConfig:
     train: int = 60_000
     """Training scenes; drawn once and kept, or drawn afresh each epoch (see `fresh`)."""
     valid: int = 2_000
+    """Validation scenes, which choose the best weights."""
     test: int = 2_000
+    """Test scenes, which nothing but `evaluate` and `compare` reads."""
     fresh: bool = False
     """Draw new scenes in every epoch instead of repeating the first."""
     seed: int = 0

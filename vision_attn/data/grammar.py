@@ -1,12 +1,15 @@
 """The language of captions: sentences about a scene, and whether one is true."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from vision_attn.data.dice import Dice
 from vision_attn.data.scene import Object, Scene
 from vision_attn.data.shapes import COLOURS, MUTED, SHAPES, SIZES, TEXTURES
+
+VERSION = 1
+"""Changes when the same scene is described in other words."""
 
 _RELATED = (
     "{a} {relation} {b}",
@@ -54,6 +57,24 @@ DIRECTIONS: dict[str, Callable[[float, float], bool]] = {
 """Whether it lies there, seen from another object; up to 63 degrees off the axis."""
 RELATIONS = (*DIRECTIONS, "in front of", "behind")
 
+WORDS = tuple(
+    sorted(
+        {
+            word
+            for text in (
+                *(re.sub(r"{\w+}|,", "", form) for form in _FORMS),
+                *("a", "an", "background"),
+                *(*SIZES, *COLOURS, *SHAPES, *MUTED, *TEXTURES),
+                *(*RELATIONS, *PLACES),
+            )
+            for word in text.split()
+        }
+    )
+)
+"""All words of the language, in alphabetical order."""
+LONGEST = 17
+"""Words of the longest captions."""
+
 
 class Phrase(NamedTuple):
     """Words of a caption that name an object: numbers of the first and last word, from 0."""
@@ -67,8 +88,10 @@ class Phrase(NamedTuple):
 def captions(scene: Scene, dice: Dice) -> tuple[str, ...]:
     """Write five different true captions; the first relates two objects, if there are two."""
     texts: list[str] = []
+    related = _related(scene)
+    openings = _RELATED if related else _FORMS
     while len(texts) < 5:
-        text = _written(dice.pick(_FORMS if texts else _openings(scene)), scene, dice)
+        text = _written(dice.pick(_FORMS if texts else openings), scene, related, dice)
         if text is not None and text not in texts:
             texts.append(text)
     return tuple(texts)
@@ -76,21 +99,37 @@ def captions(scene: Scene, dice: Dice) -> tuple[str, ...]:
 
 def valid_caption(text: str, scene: Scene) -> bool:
     """Say whether a caption is of the language and true of the scene, naming each object once."""
-    return any(_holds(match, scene) for match in _readings(text))
+    return any(_holds(match, scene) for match in _readings(text, _PATTERNS))
+
+
+def valid_words(words: Sequence[str], scene: Scene) -> bool:
+    """Say the same of a caption in words, without punctuation."""
+    return any(_holds(match, scene) for match in _readings(" ".join(words), _UNPUNCTUATED))
 
 
 def phrases(text: str, scene: Scene) -> tuple[Phrase, ...]:
     """Find the words that name objects; raises ValueError if the caption is not valid."""
-    for match in _readings(text):
-        if _holds(match, scene):
-            named = [name for name in "abc" if name in match.groupdict()]
-            return tuple(_phrase(match, name, scene) for name in named)
-    raise ValueError(f"a caption must be true of its scene, got {text!r}")
+    return _phrases(_readings(text, _PATTERNS), text, scene)
+
+
+def phrases_of(words: Sequence[str], scene: Scene) -> tuple[Phrase, ...]:
+    """Find the same in a caption in words, without punctuation."""
+    text = " ".join(words)
+    return _phrases(_readings(text, _UNPUNCTUATED), text, scene)
 
 
 def words(text: str) -> list[str]:
     """Split a caption into words; punctuation is none."""
     return re.findall(r"\w+", text)
+
+
+def _phrases(readings: list[re.Match], text: str, scene: Scene) -> tuple[Phrase, ...]:
+    """Count the words of the first true reading."""
+    for match in readings:
+        if _holds(match, scene):
+            named = [name for name in "abc" if name in match.groupdict()]
+            return tuple(_phrase(match, name, scene) for name in named)
+    raise ValueError(f"a caption must be true of its scene, got {text!r}")
 
 
 def _phrase(match: re.Match, name: str, scene: Scene) -> Phrase:
@@ -100,15 +139,12 @@ def _phrase(match: re.Match, name: str, scene: Scene) -> Phrase:
     return Phrase(first, first + len(words(named)) - 1, _named(named, scene)[0])
 
 
-def _openings(scene: Scene) -> tuple[str, ...]:
-    """Give the forms of a first caption."""
-    return _RELATED if _related(scene) else _FORMS
-
-
-def _written(form: str, scene: Scene, dice: Dice) -> str | None:
+def _written(
+    form: str, scene: Scene, related: list[tuple[int, int, str]], dice: Dice
+) -> str | None:
     """Fill a form in with what is true; None where the scene has too little for it."""
     count = sum(f"{{{name}}}" in form for name in "abc")
-    related, relation = _related(scene), ""
+    relation = ""
     if count > len(scene.objects) or ("{relation}" in form and not related):
         return None
     chosen = dice.shuffled(range(len(scene.objects)))
@@ -184,15 +220,14 @@ _PARTS = {
     "place": _any(PLACES),
     "ground": f"a (?:{_any(MUTED)} )?(?:{_any(TEXTURES)} )?background",
 }
-_PATTERNS = [
-    re.compile(form.format(**{name: f"(?P<{name}>{part})" for name, part in _PARTS.items()}))
-    for form in _FORMS
-]
+_GROUPS = {name: f"(?P<{name}>{part})" for name, part in _PARTS.items()}
+_PATTERNS = [re.compile(form.format(**_GROUPS)) for form in _FORMS]
+_UNPUNCTUATED = [re.compile(form.replace(",", "").format(**_GROUPS)) for form in _FORMS]
 
 
-def _readings(text: str) -> list[re.Match]:
+def _readings(text: str, patterns: list[re.Pattern]) -> list[re.Match]:
     """Read a caption in every form that fits it."""
-    return [match for pattern in _PATTERNS if (match := pattern.fullmatch(text))]
+    return [match for pattern in patterns if (match := pattern.fullmatch(text))]
 
 
 def _holds(match: re.Match, scene: Scene) -> bool:

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
 
 from vision_attn.data.batch import Data, Key, Labelled, Problem
 from vision_attn.data.config import AugmentConfig, FilesConfig, ImagesConfig
-from vision_attn.data.files import Listing
+from vision_attn.data.files import File, Listing
 from vision_attn.data.reading import Files, Pictures, Pixels, few, read_all
 from vision_attn.data.splits import Indices, SplitName, divide
-from vision_attn.data.transforms import augment_batch, evaluate_batch
+from vision_attn.data.transforms import augment_batch, evaluate_batch, fit_batch
 from vision_attn.spec import Spec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -20,8 +22,37 @@ MEMORY = 2 * 2**30
 """Bytes of pixels that `memory: auto` keeps at most."""
 
 
-class Split:
-    """One split of a set of images; augmented if told how."""
+class Photographs:
+    """The images of one split; augmented if told how."""
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        indices: Indices,
+        spec: Spec,
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+    ):
+        self.pictures, self.indices, self.spec = pictures, indices, spec
+        self.augment, self.seed = augment, seed
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def prepared(self, keys: list[Key]) -> Float[Tensor, "batch channel row column"]:
+        """Read images, augment them by epoch and index where this split trains, normalise them."""
+        images = self.pictures(self.indices[[index for _, index in keys]].tolist())
+        if self.augment is None:
+            return evaluate_batch(images, self.spec)
+        return augment_batch(images, keys, self.augment, self.seed, self.spec)
+
+    def images(self, indices: list[int]) -> UInt8[Tensor, "batch row column channel"]:
+        """Give images as they are stored, brought to size."""
+        return fit_batch(self.pictures(self.indices[indices].tolist()), self.spec)
+
+
+class Split(Photographs):
+    """One split of a set of labelled images."""
 
     def __init__(
         self,
@@ -32,54 +63,70 @@ class Split:
         augment: AugmentConfig | None = None,
         seed: int = 0,
     ):
-        self.pictures, self.indices, self.spec = pictures, indices, spec
+        super().__init__(pictures, indices, spec, augment, seed)
         self.labels = torch.from_numpy(labels[indices])
-        self.augment, self.seed = augment, seed
-
-    def __len__(self) -> int:
-        return len(self.indices)
 
     def __getitems__(self, keys: list[Key]) -> Labelled:
-        """Read a batch, augment it by epoch and index where this split trains, normalise it."""
-        places = [index for _, index in keys]
-        images = self.pictures(self.indices[places].tolist())
-        if self.augment is None:
-            batch = evaluate_batch(images, self.spec)
-        else:
-            batch = augment_batch(images, keys, self.augment, self.seed, self.spec)
-        return Labelled(batch, self.labels[places])
+        """Give a batch of prepared images with their labels."""
+        return Labelled(self.prepared(keys), self.labels[[index for _, index in keys]])
+
+
+class Opened(NamedTuple):
+    """Files that were all decoded once."""
+
+    train: Pictures
+    rest: Pictures
+    """As for evaluation."""
+    usable: Indices
+    problems: list[Problem]
 
 
 def build(config: FilesConfig, listing: Listing) -> Data:
-    """Open a set of image files: decode each once, in parallel, and divide those that are usable.
+    """Open a set of labelled image files, and divide those that are usable.
 
     Raises ValueError if more than `bad_share` of them are not.
     """
-    spec = Spec(
+    spec = specify(config, listing.names)
+    opened = open_files(config, listing.files, spec)
+    parts = divide(
+        listing.labels,
+        [file.split for file in listing.files],
+        opened.usable,
+        seed=config.split_seed,
+        valid_share=config.valid_share,
+        test_share=config.test_share,
+    )
+    problems = listing.strays + opened.problems
+    return assemble(config, spec, (opened.train, opened.rest), listing.labels, parts, problems)
+
+
+def specify(config: FilesConfig, names: tuple[str, ...]) -> Spec:
+    """Say how images of a set of files arrive, normalised as ImageNet's unless told otherwise."""
+    return Spec(
         image_size=(config.image_size, config.image_size),
-        names=listing.names,
+        names=names,
         channels=config.channels,
         mean=config.mean or usual(IMAGENET_MEAN, config.channels),
         std=config.std or usual(IMAGENET_STD, config.channels),
         crop=config.crop,
     )
-    evaluated = Files(listing.files, config.channels, math.ceil(config.image_size / config.crop))
+
+
+def open_files(config: FilesConfig, files: list[File], spec: Spec) -> Opened:
+    """Decode each file once, in parallel, and keep the pixels as the settings say.
+
+    Raises ValueError if more than `bad_share` of the files are unusable.
+    """
+    evaluated = Files(files, config.channels, math.ceil(config.image_size / config.crop))
     trained = evaluated._replace(at_least=_needed(config))
-    stored = _stored(config, listing, trained)
+    stored = _stored(config, trained)
     values, problems = read_all(evaluated, spec, stored)
-    few(problems, len(listing.files), config.bad_share)
+    few(problems, len(files), config.bad_share)
     bad = {problem.path for problem in problems}
-    usable = np.array([i for i, file in enumerate(listing.files) if str(file) not in bad], np.int64)
-    parts = divide(
-        listing.labels,
-        [file.split for file in listing.files],
-        usable,
-        seed=config.split_seed,
-        valid_share=config.valid_share,
-        test_share=config.test_share,
-    )
-    pictures = (Pixels(values), Pixels(values)) if stored else (trained, evaluated)
-    return assemble(config, spec, pictures, listing.labels, parts, listing.strays + problems)
+    usable = np.array([i for i, file in enumerate(files) if str(file) not in bad], np.int64)
+    if stored:
+        return Opened(Pixels(values), Pixels(values), usable, problems)
+    return Opened(trained, evaluated, usable, problems)
 
 
 def assemble(
@@ -119,11 +166,11 @@ def _needed(config: FilesConfig) -> int:
     return math.ceil(config.image_size / (config.crop * math.sqrt(smallest)))
 
 
-def _stored(config: FilesConfig, listing: Listing, files: Files) -> bool:
+def _stored(config: FilesConfig, files: Files) -> bool:
     """Decide whether pixels are kept in memory."""
     if config.memory != "auto":
         return config.memory == "always"
-    if len(listing.files) * config.image_size**2 * config.channels > MEMORY:
+    if len(files.files) * config.image_size**2 * config.channels > MEMORY:
         return False
     return config.augment.crop_scale is None or not _larger(files, config.image_size)
 

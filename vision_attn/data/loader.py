@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from vision_attn.data.batch import Key, Labelled, Source
+from vision_attn.data.batch import Key, Source
 
 
 class Order:
@@ -82,7 +82,7 @@ class Loader:
         self.source, self.batch_size, self.seed = source, batch_size, seed
         self.workers, self.rank, self.world = workers, rank, world
 
-    def batches(self, start_step: int = 0) -> Iterator[Labelled]:
+    def batches(self, start_step: int = 0) -> Iterator[Any]:
         """Give this rank's batches from a step on, without end."""
         order = Order(
             len(self.source),
@@ -97,7 +97,7 @@ class Loader:
 
 def share(
     source: Source, batch_size: int, *, rank: int = 0, world: int = 1, workers: int = 0
-) -> Iterable[Labelled]:
+) -> Iterable[Any]:
     """Give a rank's samples (rank, rank + world, ...) in order, unpadded, to every loop over them.
 
     `batch_size` counts this rank only, and the last batch may be smaller. Keys are (0, index).

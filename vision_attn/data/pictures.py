@@ -1,4 +1,4 @@
-"""Drawn images kept for this and later runs: drawn once by all cores, mapped from a file."""
+"""Drawn scenes kept for this and later runs: made once by all cores, mapped from a file."""
 
 import hashlib
 import os
@@ -8,13 +8,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
+from vision_attn.data.describe import WIDTH, sentences
 from vision_attn.data.draw import VERSION, paint
+from vision_attn.data.grammar import VERSION as GRAMMAR
 from vision_attn.data.layout import plan
 
 _SPAN = 250
@@ -23,21 +25,34 @@ _ALONE = 2_000
 
 
 class Album(NamedTuple):
-    """Name a run of drawn scenes: the first `length` of a split."""
+    """Name a run of drawn scenes, the first `length` of a split, and what is kept of them."""
 
     seed: int
     split: str
     length: int
     size: int
+    """Pixels a side; decides captions too, for they name what can be seen."""
+    kind: Literal["scenes", "captions"] = "scenes"
+    """Images, or sentences in numbers (see `describe`)."""
 
     @property
     def path(self) -> Path:
-        """Say where the images are kept; another drawing version has another file."""
-        digest = hashlib.sha256(repr((VERSION, *self)).encode()).hexdigest()[:16]
-        return cache_folder() / f"scenes-{self.split}-{self.length}x{self.size}-{digest}.npy"
+        """Say where all of it is kept; another version of drawing or language has another file."""
+        versions = (VERSION,) if self.kind == "scenes" else (VERSION, GRAMMAR)
+        digest = hashlib.sha256(repr((*versions, *self[:4])).encode()).hexdigest()[:16]
+        return cache_folder() / f"{self.kind}-{self.split}-{self.length}x{self.size}-{digest}.npy"
 
-    def draw(self, start: int, stop: int) -> UInt8[np.ndarray, "batch height width channel"]:
-        """Paint the scenes from start up to stop."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Give the shape of the whole array."""
+        each = (self.size, self.size, 3) if self.kind == "scenes" else (5, WIDTH)
+        return self.length, *each
+
+    def draw(self, start: int, stop: int) -> UInt8[np.ndarray, "batch *shape"]:
+        """Paint the scenes from start up to stop, or write about them."""
+        if self.kind == "captions":
+            numbers = range(start, stop)
+            return np.stack([sentences(self.seed, self.split, i, self.size) for i in numbers])
         scenes = (plan(self.seed, self.split, i) for i in range(start, stop))
         return np.stack([paint(scene, self.size) for scene in scenes])
 
@@ -55,8 +70,8 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "vision_attn"
 
 
-def pictures(album: Album) -> UInt8[np.ndarray, "batch height width channel"]:
-    """Give the images of an album, from its file if there is one; else draw them and keep them.
+def pictures(album: Album) -> UInt8[np.ndarray, "batch *shape"]:
+    """Give the whole of an album, from its file if there is one; else draw it and keep it.
 
     Falls back to memory, with a warning, where the cache folder cannot be written.
     """
@@ -92,10 +107,9 @@ def _alone(path: Path) -> Iterator[None]:
 
 def _fill(album: Album, path: Path) -> None:
     """Draw an album to a file beside `path` and move it there whole."""
-    shape = (album.length, album.size, album.size, 3)
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
-        np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+        np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=album.shape)
         cores = _cores() if album.length > _ALONE else 1
         if cores == 1:
             for start, stop in _progress(album):
@@ -157,7 +171,7 @@ def _spans(length: int) -> list[tuple[int, int]]:
 
 def _bar(album: Album) -> tqdm:
     """Show progress on stderr; small albums are not worth a bar."""
-    name = f"drawing {album.split} scenes, {album.size} px"
+    name = f"drawing {album.split} {album.kind}, {album.size} px"
     return tqdm(total=album.length, desc=name, unit=" scenes", disable=album.length <= _ALONE)
 
 
@@ -177,6 +191,6 @@ def _artist(album: Album, part: Path, cores: int, place: int) -> None:
 
 
 if __name__ == "__main__":
-    _seed, _split, _length, _size, _part, _cores_used, _place = sys.argv[1:]
-    _album = Album(int(_seed), _split, int(_length), int(_size))
+    _seed, _split, _length, _size, _kind, _part, _cores_used, _place = sys.argv[1:]
+    _album = Album(int(_seed), _split, int(_length), int(_size), cast(Any, _kind))
     _artist(_album, Path(_part), int(_cores_used), int(_place))

@@ -115,11 +115,11 @@ def _cores(chunks: int) -> int:
     return cores if chunks >= 8 * cores and cores > 1 else 0
 
 
-def few(problems: list[Problem], count: int, bad_share: float) -> None:
+def few(problems: list[Problem], count: int, bad_share: float, what: str = "files") -> None:
     """Refuse a set of which too much is unusable."""
     if len(problems) > bad_share * count:
         listed = "\n".join(f"  {problem.path}: {problem.reason}" for problem in problems[:5])
         raise ValueError(
-            f"at most bad_share={bad_share:g} of the files may be unusable, got {len(problems)} of "
-            f"{count}; mend or remove them, or raise bad_share; the first are\n{listed}"
+            f"at most bad_share={bad_share:g} of the {what} may be unusable, got {len(problems)} "
+            f"of {count}; mend or remove them, or raise bad_share; the first are\n{listed}"
         )
