@@ -57,6 +57,7 @@ class ViTConfig:
     prefix_position: bool = True
     """Whether prefix tokens (class, distillation, registers) have positions, too."""
     qkv_bias: bool = True
+    """A bias on queries, keys and values."""
     qk_norm: bool = False
     """LayerNorm on queries and keys of each head."""
     layer_scale: float | None = None
@@ -66,6 +67,7 @@ class ViTConfig:
     dropout: float = 0.0
     """Dropout after the position is added, in projections and in the MLP."""
     attention_dropout: float = 0.0
+    """Dropout on the weights of attention."""
 
     def __post_init__(self) -> None:
         hold(self._broken())
@@ -123,6 +125,7 @@ class ResNetConfig:
 
     name: Literal["resnet"] = "resnet"
     block: Literal["basic", "bottleneck"] = "basic"
+    """basic: two 3x3 convolutions; bottleneck: 1x1, 3x3 and 1x1, four times as wide outside."""
     depths: tuple[int, ...] = (2, 2, 2, 2)
     """Blocks of the four stages; (2, 2, 2, 2) basic is ResNet-18, (3, 4, 6, 3) bottleneck is 50."""
     channels: tuple[int, ...] = (64, 128, 256, 512)

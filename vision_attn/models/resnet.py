@@ -1,5 +1,7 @@
 """ResNet: timm's network behind the same contract as the Vision Transformer."""
 
+import math
+
 from jaxtyping import Float
 from timm.models import resnet as timm_resnet
 from torch import Tensor, nn
@@ -57,6 +59,17 @@ class ResNet(timm_resnet.ResNet):
     ) -> Float[Tensor, "batch region dim"]:
         """Give the positions of the last feature map, row by row."""
         return self.forward_features(images).flatten(2).transpose(1, 2)
+
+    @property
+    def region_dim(self) -> int:
+        """Width of a region."""
+        return self.num_features
+
+    def region_grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Tell the grid of regions of an image of (rows, columns) pixels."""
+        stem = 4 if self.config.stem == "imagenet" else self.config.stem_stride
+        stride = stem * math.prod(self.config.strides)
+        return math.ceil(image_size[0] / stride), math.ceil(image_size[1] / stride)
 
     @property
     def stages(self) -> tuple[nn.Module, ...]:

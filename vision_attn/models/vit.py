@@ -134,6 +134,15 @@ class ViT(nn.Module):
         return self.forward_features(images, tape)[:, self.num_prefix_tokens :]
 
     @property
+    def region_dim(self) -> int:
+        """Width of a region."""
+        return self.config.shape[0]
+
+    def region_grid(self, image_size: tuple[int, int]) -> Grid:
+        """Tell the grid of regions of an image of (rows, columns) pixels."""
+        return self.patch_embed.grid(image_size)
+
+    @property
     def position_prefix(self) -> int:
         """Count the prefix tokens that have rows in the learned table."""
         return self.num_prefix_tokens if self.config.prefix_position else 0
