@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from vision_attn.rules import hold
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,10 +28,13 @@ class ClassificationConfig:
     """Beta parameter of cutmix (Yun 2019); 0 turns it off; with both, each batch flips a coin."""
 
     def __post_init__(self) -> None:
+        hold(self._broken())
+
+    def _broken(self) -> Iterator[str]:
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+            yield f"label_smoothing must be in [0, 1), got {self.label_smoothing}"
         if self.mixup < 0 or self.cutmix < 0:
-            raise ValueError(f"mixup and cutmix must be 0 or more, got {self.mixup}, {self.cutmix}")
+            yield f"mixup and cutmix must be 0 or more, got {self.mixup}, {self.cutmix}"
 
     def build(self, model: nn.Module, spec: Spec) -> Classification:
         """Wrap the model with its loss and evaluation."""

@@ -1,0 +1,161 @@
+"""Captions: likelihood of given words, rewards for drawn looks, CIDEr-D of drawn captions."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vision_attn.attention.look import entropy
+from vision_attn.data.batch import Captioned, to
+from vision_attn.language.scores import diversity, scores
+from vision_attn.language.tokens import tokens
+from vision_attn.language.vocabulary import PAD, SPECIALS, Vocabulary
+from vision_attn.spec import Spec
+from vision_attn.tape import Tape
+from vision_attn.tasks.caption_config import CaptioningConfig
+from vision_attn.tasks.caption_losses import (
+    MovingBaseline,
+    Words,
+    doubly_stochastic,
+    returns,
+    said,
+    smoothed,
+)
+from vision_attn.tasks.gathering import gathered
+from vision_attn.tasks.self_critical import SelfCritic
+from vision_attn.tasks.task import Task, evaluating
+from vision_attn.tasks.truth import Judge, summarised
+
+
+class Captioning(Task):
+    """Learn to say what is on an image; the best weights are those of the highest CIDEr-D.
+
+    The model says on its tape where it looked, how likely drawn looks were, and what a policy
+    expected. Xu 2015 (arXiv:1502.03044), equations 10 to 14.
+    """
+
+    monitor: ClassVar[str] = "cider_d"
+    model: Any
+
+    def __init__(self, config: CaptioningConfig, model: Any, spec: Spec):
+        super().__init__()
+        self.config, self.model, self.spec = config, model, spec
+        self.vocabulary = Vocabulary(spec.names)
+        self.baseline = MovingBaseline(shared=config.reward == "caption")
+        self.critic: SelfCritic | None = None
+        self.progress = 0.0
+
+    def meet(self, train: Any) -> None:
+        """Learn from all training captions how rare each run of words is, if rewards need it."""
+        if self.config.self_critical != "none":
+            self.critic = SelfCritic(self.config, train.references(), self.vocabulary)
+
+    def at(self, step: int, steps: int) -> None:
+        """Note how far the training is, as a share."""
+        self.progress = step / steps
+
+    def forward(self, batch: Captioned) -> dict[str, Tensor]:
+        """Give the loss, a mean over captions of sums over words, and what it is made of."""
+        if self.training and self.config.self_critical != "none":
+            if self.critic is None:
+                raise ValueError("self_critical needs the training captions: call meet() first")
+            return self.critic(self.model, batch)
+        config, words, tape = self.config, batch.words.flatten(0, 1), Tape()
+        logits = self.model(batch.image, batch.words, tape, **self._practice()).flatten(0, 1)
+        real = words != PAD
+        count = real.any(1).sum().clamp_min(1)
+        log_probs = said(logits, words)
+        numbers = {"word_loss": -log_probs.sum() / real.sum().clamp_min(1)}
+        if not self.training:
+            return {"loss": -log_probs.sum() / count, **numbers}
+        loss = smoothed(logits, words, config.label_smoothing).sum()
+        if config.doubly_stochastic and tape.looks:
+            uneven = doubly_stochastic(torch.cat(tape.looks, 1), real, config.attention_target)
+            loss = loss + config.doubly_stochastic * (uneven * real.any(1)).sum()
+        if tape.log_probs:
+            gained, told = self._policy(log_probs, real, tape)
+            loss, numbers = loss - gained, numbers | told
+        return {"loss": loss / count, **numbers}
+
+    def _practice(self) -> dict[str, float]:
+        """Say how looks and words are drawn at this point of the training."""
+        if not self.training:
+            return {}
+        config = self.config
+        return {
+            "temperature": 1 - self.progress * (1 - config.temperature_final),
+            "expected_share": config.expected_share,
+            "own_words": self.progress * config.own_words,
+        }
+
+    def _policy(
+        self, log_probs: Words, real: Tensor, tape: Tape
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give what the loss is lowered by, whose gradient is REINFORCE's, and numbers to log."""
+        config = self.config
+        looked = torch.stack(tape.log_probs, 1)
+        gains = returns(log_probs, config.reward)
+        if not tape.values:
+            drawn = real & (looked != 0)  # 0 where the expected value stood in for the draw
+            advantages = self.baseline.advantages(gains, drawn)
+            spread = entropy(tape.looks[0]).sum(1) * real
+            gained = config.reinforce * (advantages * looked).sum() + config.entropy * spread.sum()
+            return gained, {"look_entropy": spread.sum() / real.sum().clamp_min(1)}
+        # The policy expects so much a word, whatever the caption's length.
+        ahead = real.flip(1).cumsum(1).flip(1).clamp_min(1)
+        if config.reward == "caption":
+            ahead = real.sum(1, keepdim=True).clamp_min(1).expand_as(ahead)
+        expected = torch.stack(tape.values, 1)
+        advantages = (gains - ahead * expected.detach()) * real
+        error = ((expected - gains / ahead).square() * real).sum()
+        centres = torch.stack(tape.centres, 1)
+        cut_off = ((centres.abs() == 1).any(-1) * real).sum() / real.sum().clamp_min(1)
+        gained = config.reinforce * (advantages * looked).sum() - config.value * error
+        return gained, {"cut_off": cut_off, "value_error": error / real.sum().clamp_min(1)}
+
+    def evaluate(self, batches: Iterable[Captioned]) -> dict[str, float]:
+        """Let the model caption every image by itself, and score that over all ranks.
+
+        Gives the language scores, the loss of given words, how varied captions are and, where
+        scenes are known, the share of captions that are true (`exact`) and where looks fell.
+        """
+        device = next(self.parameters()).device
+        told: list[tuple[list[str], list[list[str]]]] = []
+        losses: list[tuple[float, int]] = []
+        judge = Judge()
+        with evaluating(self):
+            for batch in batches:
+                batch = to(batch, device)
+                losses.append(self._loss(batch))
+                config = self.config
+                captions = self.model.search(
+                    batch.image, beams=config.beams, penalty=config.penalty, longest=config.longest
+                )
+                for place, (caption, *_) in enumerate(captions):
+                    words = self.vocabulary.decode(caption.words)
+                    told.append((words, [tokens(text) for text in batch.texts[place]]))
+                    if batch.scenes:
+                        judge.hear(caption, words, batch.scenes[place])
+        found = self._numbers(gathered(told), gathered(losses))
+        if true := gathered(judge.true):
+            found["exact"] = sum(true) / len(true)
+            found |= summarised(gathered(judge.rows))
+        return found
+
+    def _loss(self, batch: Captioned) -> tuple[float, int]:
+        """Sum the losses of given words, and count these."""
+        count = int((batch.words != PAD).sum())
+        return self(batch)["word_loss"].item() * count, count
+
+    def _numbers(
+        self, told: list[tuple[list[str], list[list[str]]]], losses: list[tuple[float, int]]
+    ) -> dict[str, float]:
+        if not told:
+            raise ValueError("evaluation needs at least one image, got an empty split")
+        candidates, references = [x for x, _ in told], [x for _, x in told]
+        found = scores(candidates, references)
+        found |= diversity(candidates, len(self.vocabulary) - len(SPECIALS))
+        found["word_loss"] = sum(x for x, _ in losses) / sum(n for _, n in losses)
+        found["words"] = sum(map(len, candidates)) / len(candidates)
+        return found | {"images": len(told)}
