@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vision_attn.checking.mistakes import RecipeError
+from vision_attn.checking.settings import settings
 from vision_attn.data.config import MnistConfig, ScenesConfig
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.recipe import SECTIONS, Recipe, read, reference, remarks
@@ -58,6 +59,11 @@ def test_a_recipe_becomes_configs(tmp_path):
     assert recipe.train.clip is None
 
 
+def test_a_section_that_has_a_default_needs_no_name(tmp_path):
+    recipe = read(write(tmp_path, GOOD), "task.mixup=0.5")
+    assert recipe.task == ClassificationConfig(mixup=0.5)
+
+
 def test_what_to_dict_gives_is_the_same_recipe_again(tmp_path):
     recipe = read(write(tmp_path, GOOD), "model={name: resnet, depths: [1, 2, 1, 1]}", "run=a/b")
     assert recipe.model == ResNetConfig(depths=(1, 2, 1, 1))
@@ -67,7 +73,10 @@ def test_what_to_dict_gives_is_the_same_recipe_again(tmp_path):
     assert stored["run"] == "a/b"
 
 
-SETS = "scenes, folder, tar, csv, mnist, fashion_mnist, cifar10 or cifar100"
+SETS = (
+    "scenes, folder, tar, csv, mnist, fashion_mnist, cifar10, cifar100, canvas, scene_captions, "
+    "flickr8k, karpathy, coco_captions, caption_csv, reversal or dates"
+)
 LISTED = "block, depths, channels, stem, stem_stride, strides, drop_path, dropout"
 ONE_LINE = {  # overrides of GOOD, and the one line about them
     "model.depht=6": "command line: model.depht: unknown key; did you mean depth? (got 6)",
@@ -88,7 +97,7 @@ ONE_LINE = {  # overrides of GOOD, and the one line about them
     "train.rate=fast": 'command line: train.rate: must be a number (got "fast")',
     "train.rate=.nan": "command line: train.rate: must be a number (got NaN)",
     "train.clip=none": 'command line: train.clip: must be a number or null (got "none")',
-    "train.rate=-1": "r.yaml:8: train: rate must be positive, got -1.0",
+    "train.rate=-1": "command line: train.rate: must be positive, got -1.0",
     "seed=-1": "command line: seed: must be greater than or equal to 0 (got -1)",
     "run=3": "command line: run: must be a valid string (got 3)",
     "model.pool=meen": (
@@ -96,11 +105,17 @@ ONE_LINE = {  # overrides of GOOD, and the one line about them
         '(got "meen")'
     ),
     "model.name=vti": (
-        'command line: model.name: must be vit or resnet; did you mean vit? (got "vti")'
+        "command line: model.name: must be vit, resnet, captioner or glimpse; did you mean vit? "
+        '(got "vti")'
     ),
-    "model.name=3": "command line: model.name: must be vit or resnet (got 3)",
-    "model={depth: 3}": "command line: model.name: missing; choose vit or resnet",
-    "task.name=captions": 'command line: task.name: must be classification (got "captions")',
+    "model.name=3": "command line: model.name: must be vit, resnet, captioner or glimpse (got 3)",
+    "model={depth: 3}": (
+        "command line: model.name: missing; choose vit, resnet, captioner or glimpse"
+    ),
+    "task.name=captions": (
+        "command line: task.name: must be classification, captioning or glimpse; did you mean "
+        'captioning? (got "captions")'
+    ),
     "model=3": "command line: model: must be a section of settings (got 3)",
     "train=null": "command line: train: must be a section of settings (got null)",
     "data.augment=true": "command line: data.augment: must be a section of settings (got true)",
@@ -111,7 +126,7 @@ ONE_LINE = {  # overrides of GOOD, and the one line about them
     "train.rate=[": (
         "command line: train.rate: not YAML: expected the node content, but found '<stream end>'"
     ),
-    "model.heads=5": "r.yaml:4: model: heads must divide dim, got dim=384 and heads=5",
+    "model.heads=5": "command line: model.heads: must divide dim, got dim=384 and heads=5",
     "model.patch_size=5": (
         "command line: model.patch_size: must divide data.image_size, got 5 and 28 pixels"
     ),
@@ -127,9 +142,13 @@ ONE_LINE = {  # overrides of GOOD, and the one line about them
         '(got "no/where")'
     ),
     "data={name: mnist, root: no/where, augment: {shift: 28}, download: true}": (
-        "command line: data: augment.shift must be smaller than the image, got 28 for image_size=28"
+        "command line: data.augment.shift: must be smaller than the image, got 28 for image_size=28"
     ),
-    "data.augment.shift=-1": ("command line: data.augment: shift must be 0 or more pixels, got -1"),
+    "data.augment.shift=-1": "command line: data.augment.shift: must be 0 or more pixels, got -1",
+    "model.dim=50": "r.yaml:4: model: heads must divide dim, got dim=50 and heads=6",
+    "task={name: classification, mixup: -1}": (
+        "command line: task: mixup and cutmix must be 0 or more, got -1.0, 0.0"
+    ),
     "init=none/here.pth": ('command line: init: no such file or run folder (got "none/here.pth")'),
 }
 
@@ -141,8 +160,8 @@ def test_a_mistake_is_one_line(tmp_path, override):
 
 def test_one_section_tells_all_the_rules_it_breaks(tmp_path):
     assert mistakes(tmp_path, GOOD, "model.dropout=1.0", "model.registers=-1") == [
-        "r.yaml:4: model: registers must be 0 or more, got -1",
-        "r.yaml:4: model: dropout must be in [0, 1), got 1.0",
+        "command line: model.dropout: must be in [0, 1), got 1.0",
+        "command line: model.registers: must be 0 or more, got -1",
     ]
 
 
@@ -173,8 +192,8 @@ init: nowhere.safetensors
     assert mistakes(tmp_path, text, "seed") == [
         "command line: expected section.field=value, got 'seed'",
         "r.yaml:1: modle: unknown key; did you mean model? (got 1)",
-        "r.yaml:3: model: heads must divide dim, got dim=384 and heads=7",
         "r.yaml:6: model.heads: given twice, first at r.yaml:5",
+        "r.yaml:6: model.heads: must divide dim, got dim=384 and heads=7",
         "r.yaml:7: model.registres: unknown key; did you mean registers? (got 2)",
         'r.yaml:10: train.rate: must be a number (got "fast")',
         'r.yaml:11: train.tensorboard: must be true or false (got "yes")',
@@ -295,5 +314,6 @@ def test_the_reference_explains_every_setting():
     assert "augment.flip = false" in text
     assert "Peak learning rate" in text
     for section, configs in SECTIONS.items():
-        for name in configs:
+        for name, config in configs.items():
             assert f"\n{section}.name={name}: " in text or f"\n{section}: " in text
+            assert [setting.path for setting in settings(config) if not setting.meaning] == []

@@ -5,17 +5,28 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from vision_attn.caption_rules import captions_go_together, looks_take_settings
 from vision_attn.checking.entries import Entries
 from vision_attn.checking.mistakes import Sections, check
+from vision_attn.checking.nested import choices
 from vision_attn.checking.settings import Setting, alternatives, settings, table, written
+from vision_attn.data.canvas_config import CanvasConfig
+from vision_attn.data.caption_config import (
+    CaptionCsvConfig,
+    CocoCaptionsConfig,
+    Flickr8kConfig,
+    KarpathyConfig,
+    SceneCaptionsConfig,
+)
 from vision_attn.data.config import (
     Cifar10Config,
     Cifar100Config,
@@ -26,14 +37,24 @@ from vision_attn.data.config import (
     ScenesConfig,
     TarConfig,
 )
+from vision_attn.data.sequence_config import DatesConfig, ReversalConfig, SequencesConfig
 from vision_attn.engine.config import TrainConfig
+from vision_attn.glimpse_rules import eyes_take_settings, glimpses_go_together, unheeded
+from vision_attn.models.caption_config import CaptionerConfig
 from vision_attn.models.config import ResNetConfig, ViTConfig
+from vision_attn.models.glimpse_config import GlimpseConfig
+from vision_attn.tasks.caption_config import CaptioningConfig
 from vision_attn.tasks.config import ClassificationConfig
+from vision_attn.tasks.glimpse_config import GlimpseTaskConfig
 
 if TYPE_CHECKING:
+    from vision_attn.models.captioner import Captioner
+    from vision_attn.models.glimpse import GlimpseNet
     from vision_attn.models.resnet import ResNet
     from vision_attn.models.vit import ViT
     from vision_attn.spec import Spec
+
+    Network: TypeAlias = ViT | ResNet | Captioner | GlimpseNet
 
 
 DataConfig: TypeAlias = (
@@ -45,8 +66,17 @@ DataConfig: TypeAlias = (
     | FashionMnistConfig
     | Cifar10Config
     | Cifar100Config
+    | CanvasConfig
+    | SceneCaptionsConfig
+    | Flickr8kConfig
+    | KarpathyConfig
+    | CocoCaptionsConfig
+    | CaptionCsvConfig
+    | ReversalConfig
+    | DatesConfig
 )
-ModelConfig: TypeAlias = ViTConfig | ResNetConfig
+ModelConfig: TypeAlias = ViTConfig | ResNetConfig | CaptionerConfig | GlimpseConfig
+TaskConfig: TypeAlias = ClassificationConfig | CaptioningConfig | GlimpseTaskConfig
 
 
 class Recipe(BaseModel):
@@ -70,7 +100,7 @@ class Recipe(BaseModel):
     """What to learn from."""
     model: ModelConfig = Field(discriminator="name")
     """The network."""
-    task: ClassificationConfig = ClassificationConfig()
+    task: TaskConfig = Field(default=ClassificationConfig(), discriminator="name")
     """What is asked of the network, and how answers are judged."""
     train: TrainConfig = TrainConfig()
     """How it is trained."""
@@ -95,11 +125,14 @@ class Recipe(BaseModel):
 
 def patches_fill_image(data: DataConfig, model: ModelConfig) -> Iterator[str]:
     """Refuse patches that do not divide the image."""
-    if isinstance(model, ViTConfig):
-        patch_size = model.patch_size_for((data.image_size, data.image_size))
+    place, network = "model", cast(Any, model)
+    if isinstance(model, CaptionerConfig):
+        place, network = "model.encoder", model.encoder
+    if isinstance(network, ViTConfig) and not isinstance(data, SequencesConfig):
+        patch_size = network.patch_size_for((data.image_size, data.image_size))
         if data.image_size % patch_size:
             yield (
-                f"model.patch_size: must divide data.image_size, got {patch_size} and "
+                f"{place}.patch_size: must divide data.image_size, got {patch_size} and "
                 f"{data.image_size} pixels"
             )
 
@@ -118,7 +151,7 @@ def files_exist(data: DataConfig, init: str | None) -> Iterator[str]:
     """Refuse files that are not there."""
     if init is not None and not Path(init).exists():
         yield f"init: no such file or run folder (got {json.dumps(init)})"
-    for name in ("root", "file"):
+    for name in ("root", "file", "valid_file", "test_file"):
         path = getattr(data, name, None)
         if path is not None and not Path(path).exists() and not getattr(data, "download", False):
             remedy = "; data.download=true fetches the set" if hasattr(data, "download") else ""
@@ -131,7 +164,16 @@ def mirrors_are_installed(train: TrainConfig) -> Iterator[str]:
         yield "train.tensorboard: needs a package; pip install 'vision_attn[tensorboard]'"
 
 
-RULES = (patches_fill_image, ranks_share_batch, files_exist, mirrors_are_installed)
+RULES = (
+    patches_fill_image,
+    captions_go_together,
+    looks_take_settings,
+    glimpses_go_together,
+    eyes_take_settings,
+    ranks_share_batch,
+    files_exist,
+    mirrors_are_installed,
+)
 """Each gives `path: what is wrong` about the sections that its parameters name."""
 SECTIONS: Sections = {
     section: {
@@ -159,6 +201,10 @@ def _entries(path: Path, *overrides: str) -> Entries:
         entries.tree.setdefault("run", f"runs/{path.stem}")
         for override in overrides:
             entries.override(override)
+    for name, field in Recipe.model_fields.items():
+        section = entries.tree.get(name)
+        if isinstance(section, dict) and (default := getattr(field.default, "name", None)):
+            section.setdefault("name", default)
     return entries
 
 
@@ -172,15 +218,26 @@ def reference(width: int) -> str:
     tables: dict[str, list[str]] = {table(plain, width): []}
     for section, configs in SECTIONS.items():
         for name, config in configs.items():
-            title = f"{section}.name={name}" if name else section
-            summary = inspect.cleandoc(config.__doc__ or "").partition("\n")[0]
-            tables.setdefault(table(settings(config), width), []).append(f"{title}: {summary}")
+            for title, kind in _titled(section, name, config):
+                summary = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
+                words = textwrap.fill(f"{title}: {summary}", width, subsequent_indent="  ")
+                tables.setdefault(table(settings(kind), width), []).append(words)
     return "\n\n".join("\n".join([*titles, text]) for text, titles in tables.items())
+
+
+def _titled(section: str, name: str, config: type) -> Iterator[tuple[str, type]]:
+    """Name a config of a section, then those that may stand in it."""
+    yield f"{section}.name={name}" if name else section, config
+    for field, kinds in choices(config).items():
+        for inner, kind in kinds.items():
+            yield f"{section}.{field}.name={inner}", kind
 
 
 def remarks(recipe: Recipe) -> Iterator[str]:
     """Say what a recipe leaves to a default that depends, or sets to what rarely works."""
-    if isinstance(recipe.model, ViTConfig):
+    if isinstance(recipe.model, GlimpseConfig) and isinstance(recipe.task, GlimpseTaskConfig):
+        yield from unheeded(recipe.model, recipe.task)
+    if isinstance(recipe.model, ViTConfig) and not isinstance(recipe.data, SequencesConfig):
         side = recipe.data.image_size
         patch_size = recipe.model.patch_size_for((side, side))
         if recipe.model.patch_size is None:
@@ -192,7 +249,7 @@ def remarks(recipe: Recipe) -> Iterator[str]:
             )
 
 
-def load_model(folder: str | Path) -> tuple[ViT | ResNet, Spec]:
+def load_model(folder: str | Path) -> tuple[Network, Spec]:
     """Load the best weights of a run, in evaluation mode on the CPU, and what its data promised.
 
     Raises ValueError if the folder holds no finished evaluation, or weights of another model.
@@ -213,18 +270,34 @@ def load_model(folder: str | Path) -> tuple[ViT | ResNet, Spec]:
     return model.eval(), spec
 
 
-def start_from(model: ViT | ResNet, init: str | None) -> list[str]:
-    """Load initial weights, if any, and list in words what had to be fitted.
+def start_from(model: Network, init: str | None) -> list[str]:
+    """Load initial weights, if any, and list in words what had to be fitted or does not fit well.
 
-    `init` is a run folder, a .safetensors file or a file of torch.save. Raises ValueError if it
-    cannot be read, or does not fit.
+    `init` is a run folder, a .safetensors file or a file of torch.save; a captioner may start from
+    another one, or its encoder from a network that tells labels. Raises ValueError if it cannot be
+    read, or does not fit.
     """
+    from vision_attn.models.encoder import start_encoder
     from vision_attn.models.foreign import read_state
     from vision_attn.models.weights import load_weights
 
     if init is None:
         return []
+    grid, said = None, []
     if Path(init).is_dir():
-        earlier, _ = load_model(init)
-        return load_weights(model, earlier.state_dict(), grid=getattr(earlier, "grid", None))
-    return load_weights(model, read_state(Path(init)))
+        earlier, spec = load_model(init)
+        state, grid = earlier.state_dict(), getattr(earlier, "grid", None)
+        if (spec.mean, spec.std) != (model.spec.mean, model.spec.std):
+            said.append(
+                f"init: trained with mean={spec.mean} and std={spec.std}, now the data has "
+                f"{model.spec.mean} and {model.spec.std}; better set data.mean and data.std"
+            )
+    else:
+        state = read_state(Path(init))
+    load = start_encoder if _is_label_network(model, state) else load_weights
+    return [*load(model, state, grid=grid), *said]
+
+
+def _is_label_network(model: Network, state: Mapping[str, Any]) -> bool:
+    """Tell a captioner that is given the weights of another kind of network."""
+    return hasattr(model, "decoder") and not any(name.startswith("decoder.") for name in state)

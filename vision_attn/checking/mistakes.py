@@ -1,13 +1,15 @@
 """All that is wrong with a recipe at once, a line each: where, which rule, what was meant."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from vision_attn.checking.entries import Entries, Mistake, Place
+from vision_attn.checking.nested import choices, chosen, misnamed
 from vision_attn.checking.settings import Setting, listed, nearest, settings
 
 R = TypeVar("R", bound=BaseModel)
@@ -33,6 +35,9 @@ def check(recipe: type[R], entries: Entries, sections: Sections, unchecked: set[
     """
     found = dict.fromkeys(entries.mistakes)
     tree, result, replaced = entries.tree, None, set[str]()
+    for place, words in _misnamed(tree, sections):
+        found[Mistake(entries.origin(place), place, words)] = None
+        unchecked = unchecked | {place[0]}
     while tree:
         try:
             text = json.dumps(tree, default=str)
@@ -41,7 +46,8 @@ def check(recipe: type[R], entries: Entries, sections: Sections, unchecked: set[
         except ValidationError as error:
             errors = error.errors(include_url=False)
         found |= dict.fromkeys(m for e in errors for m in _mistakes(e, entries, sections))
-        unknown = [_place(e, sections) for e in errors if e["type"] in UNKNOWN]
+        located = [_place(e, tree, sections) for e in errors if e["type"] in UNKNOWN]
+        unknown = [place for place in located if place is not None]
         wrong = {str(e["loc"][0]) for e in errors if e["loc"]} - replaced
         if unknown:
             tree = _without(tree, unknown)
@@ -69,11 +75,40 @@ def _without(tree: dict[str, Any], places: list[Place]) -> dict[str, Any]:
     }
 
 
-def _place(error: ErrorDetails, sections: Sections) -> Place:
-    """Tell where an error is: pydantic's location without the tag of a union and list indices."""
-    section, *below = error["loc"]
-    tagged = len(sections.get(str(section), ())) > 1
-    return (str(section), *(key for key in below[tagged:] if isinstance(key, str)))
+def _place(error: ErrorDetails, tree: dict[str, Any], sections: Sections) -> Place | None:
+    """Tell where an error is: pydantic's location without the tags of unions and list indices.
+
+    None if the error is of a config that the recipe does not name there.
+    """
+    section, *below = map(str, error["loc"])
+    configs = sections.get(section, {})
+    branch: dict[str, Any] = tree.get(section, {})
+    config = _config(section, tree, sections)
+    keys = [section]
+    for key in below[len(configs) > 1 :]:
+        if config is not None and keys[-1] in choices(config) and len(keys) > 1:
+            config = chosen(config, keys[-1], branch)
+            if config is None or key != config.__name__:
+                return None
+            branch = branch.get(keys[-1], {})
+        elif not key.isdecimal():
+            keys.append(key)
+    return tuple(keys)
+
+
+def _misnamed(tree: dict[str, Any], sections: Sections) -> Iterator[tuple[Place, str]]:
+    """Tell which sections inside sections do not name one of their configs, and what is wrong."""
+    for section in sections:
+        config = _config(section, tree, sections)
+        for field, kinds in misnamed(config, tree[section]) if config else ():
+            entry, place = tree[section][field], (section, field)
+            if not isinstance(entry, dict):
+                yield place, f"must be a section of settings (got {_shown(entry)})"
+            elif "name" not in entry:
+                yield (*place, "name"), f"missing; choose {listed(kinds)}"
+            else:
+                name = entry["name"]
+                yield (*place, "name"), f"{_one_of(str(name), [*kinds])} (got {_shown(name)})"
 
 
 def _mistakes(error: ErrorDetails, entries: Entries, sections: Sections) -> list[Mistake]:
@@ -82,9 +117,21 @@ def _mistakes(error: ErrorDetails, entries: Entries, sections: Sections) -> list
         lines = [line.partition(": ") for line in str(error["ctx"]["error"]).splitlines()]
         mistakes = [(tuple(dotted.split(".")), message) for dotted, _, message in lines]
     else:
-        place, words = _mistake(error, _place(error, sections), entries.tree, sections)
-        mistakes = [(place, line) for line in words.splitlines()]
+        found = _place(error, entries.tree, sections)
+        if found is None:
+            return []
+        place, words = _mistake(error, found, entries.tree, sections)
+        mistakes = [_broken(place, line, entries) for line in words.splitlines()]
     return [Mistake(entries.origin(place), place, message) for place, message in mistakes]
+
+
+def _broken(place: Place, rule: str, entries: Entries) -> tuple[Place, str]:
+    """Point to the setting that a section's broken rule begins with, if the recipe gives it."""
+    if named := re.match(r"([\w.]+) (?!and\b)", rule):
+        inner = (*place, *named[1].split("."))
+        if inner in entries.origins:
+            return inner, rule[named.end() :]
+    return place, rule
 
 
 def _mistake(
@@ -115,9 +162,17 @@ def _mistake(
 
 def _settings(section: str, tree: dict[str, Any], sections: Sections) -> list[Setting]:
     """List the settings of the config that the section names."""
+    config = _config(section, tree, sections)
+    return list(settings(config, tree[section])) if config else []
+
+
+def _config(section: str, tree: dict[str, Any], sections: Sections) -> type | None:
+    """Find the config that a section names, if it names one."""
     configs = sections.get(section, {})
-    name = tree[section].get("name") if len(configs) > 1 else "".join(configs)
-    return list(settings(configs[name])) if name in configs else []
+    entry = tree.get(section)
+    if not isinstance(entry, dict):
+        return None
+    return configs.get(str(entry.get("name")) if len(configs) > 1 else "".join(configs))
 
 
 def _unknown(place: Place, tree: dict[str, Any], sections: Sections) -> str:

@@ -7,8 +7,10 @@ import inspect
 import itertools
 import json
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from vision_attn.checking.nested import choices, chosen
 
 KINDS = {
     "int": "a whole number",
@@ -32,18 +34,28 @@ class Setting(NamedTuple):
     meaning: str
 
 
-def settings(config: type, prefix: str = "") -> Iterator[Setting]:
-    """Give the fields of a config dataclass; those of a config inside it take its place."""
+def settings(
+    config: type, tree: Mapping[str, Any] | None = None, prefix: str = ""
+) -> Iterator[Setting]:
+    """Give the fields of a config dataclass; those of a config inside it take its place.
+
+    Where a config inside is one of several, those of the one that `tree` names do, if there is one.
+    """
     meanings = attribute_docstrings(config)
     for field in dataclasses.fields(config):
-        inner = field.default_factory
-        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
-            yield from settings(inner, f"{prefix}{field.name}.")
+        inner, path = field.default_factory, prefix + field.name
+        meaning = meanings.get(field.name, "").replace("None", "null")  # as a recipe writes it
+        if kinds := choices(config).get(field.name):
+            default = next(name for name, kind in kinds.items() if kind is inner)
+            yield Setting(f"{path}.name", tuple(kinds), default, meaning)
+            if tree is not None and (kind := chosen(config, field.name, tree)):
+                yield from settings(kind, tree.get(field.name, {}), f"{path}.")
+        elif isinstance(inner, type) and dataclasses.is_dataclass(inner):
+            below = tree.get(field.name) if tree is not None else None
+            yield from settings(inner, below if isinstance(below, dict) else None, f"{path}.")
         elif field.name != "name":
             default = "required" if field.default is dataclasses.MISSING else written(field.default)
-            accepts = alternatives(str(field.type))
-            meaning = meanings.get(field.name, "").replace("None", "null")  # as a recipe writes it
-            yield Setting(prefix + field.name, accepts, default, meaning)
+            yield Setting(path, alternatives(str(field.type)), default, meaning)
 
 
 def attribute_docstrings(config: type) -> dict[str, str]:

@@ -1,0 +1,141 @@
+"""Recipes of captions: sections inside the model, and rules across sections."""
+
+import pytest
+
+from vision_attn.checking.mistakes import RecipeError
+from vision_attn.models.caption_config import CaptionerConfig, LSTMDecoderConfig
+from vision_attn.models.config import ViTConfig
+from vision_attn.recipe import read, reference
+
+GOOD = """\
+data: {name: scene_captions, image_size: 28}
+model:
+  name: captioner
+  encoder:
+    name: vit
+    patch_size: 7
+  decoder:
+    name: lstm
+    dim: 64
+task: {name: captioning}
+"""
+ENCODERS = "vit, resnet, timm, retina or tokens"
+
+
+def mistakes(folder, text, *overrides):
+    (folder / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        read(folder / "r.yaml", *overrides)
+    return [line.replace(f"{folder}/", "") for line in str(caught.value).splitlines()]
+
+
+def test_sections_inside_the_model_become_configs(tmp_path):
+    (tmp_path / "r.yaml").write_text(GOOD)
+    recipe = read(tmp_path / "r.yaml", "model.decoder.heads=4", "model.decoder.score=dot")
+    assert recipe.model == CaptionerConfig(
+        encoder=ViTConfig(patch_size=7), decoder=LSTMDecoderConfig(dim=64, heads=4, score="dot")
+    )
+    (tmp_path / "s.yaml").write_text(str(recipe.to_dict()).replace("None", "null"))
+    assert recipe.to_dict()["model"]["encoder"]["patch_size"] == 7
+
+
+ONE_LINE = {
+    "model.encoder.depht=6": "model.encoder.depht: unknown key; did you mean depth? (got 6)",
+    "model.decoder.scores=dot": (
+        'model.decoder.scores: unknown key; did you mean score? (got "dot")'
+    ),
+    "model.freez=true": "model.freez: unknown key; did you mean freeze? (got true)",
+    "model.encoder.name=vti": (
+        f'model.encoder.name: must be {ENCODERS}; did you mean vit? (got "vti")'
+    ),
+    "model.encoder={depth: 3}": f"model.encoder.name: missing; choose {ENCODERS}",
+    "model.encoder=3": "model.encoder: must be a section of settings (got 3)",
+    "model.decoder.score=dots": (
+        "model.decoder.score: must be cosine, additive, location, general, dot or scaled_dot; did "
+        'you mean dot? (got "dots")'
+    ),
+    "model.decoder.dim=6.5": "model.decoder.dim: must be a whole number (got 6.5)",
+    "model.decoder.dim=66": "model.decoder.dim: must be a positive multiple of 4, got 66",
+    "model.encoder.heads=7": "model.encoder.heads: must divide dim, got dim=384 and heads=7",
+    "model.encoder={name: timm}": "model.encoder.network: missing; give text",
+    "model.encoder.patch_size=5": (
+        "model.encoder.patch_size: must divide data.image_size, got 5 and 28 pixels"
+    ),
+    "model.unfreeze_from=2": "model.unfreeze_from: belongs to freeze=true, got 2; leave it out",
+    "task.entropy=0.5": "task.entropy: is for looks of hard, got soft; leave it out",
+    "task.reinforce=0.5": "task.reinforce: is for looks of hard or glimpse, got soft; leave it out",
+    "task.samples=3": "task.samples: belongs to self_critical, which is none; leave it out",
+    "task.penalty=1": (
+        "task.penalty: a single beam has nothing to rank; leave it out, or set task.beams"
+    ),
+    "task.attention_target=share": (
+        "task.attention_target: belongs to doubly_stochastic, which is 0; leave it out"
+    ),
+    "task={name: classification}": (
+        "data.name: a set of captions and the task captioning belong together, got scene_captions "
+        "and classification"
+    ),
+    "model={name: vit, patch_size: 7}": (
+        "model.name: captioner and the task captioning belong together, got vit and captioning"
+    ),
+    "data={name: scenes, image_size: 28}": (
+        "data.name: a set of captions and the task captioning belong together, got scenes and "
+        "captioning"
+    ),
+}
+
+
+@pytest.mark.parametrize("override", ONE_LINE)
+def test_a_mistake_is_one_line(tmp_path, override):
+    found = mistakes(tmp_path, GOOD, override)
+    if override.startswith("task={"):
+        assert len(found) == 2  # the model does not fit the task either
+    assert found[0].partition(": ")[2] == ONE_LINE[override]
+
+
+@pytest.mark.parametrize(
+    ("look", "settings"),
+    [
+        ("hard", ["task.entropy=0.1", "task.reinforce=0.3", "task.expected_share=0"]),
+        ("gumbel", ["task.temperature_final=0.1"]),
+        ("soft", ["task.self_critical=greedy", "task.samples=2"]),
+    ],
+)
+def test_settings_are_for_some_looks(tmp_path, look, settings):
+    (tmp_path / "r.yaml").write_text(GOOD)
+    read(tmp_path / "r.yaml", f"model.decoder.look={look}", *settings)
+    other = {"hard": "gumbel", "gumbel": "soft", "soft": "hard"}[look]
+    found = mistakes(tmp_path, GOOD, f"model.decoder.look={other}", *settings)
+    names = [setting.partition("=")[0] for setting in settings]
+    assert all(any(name in line for line in found) for name in names if name != "task.samples")
+
+
+def test_mistakes_in_several_inner_sections_come_at_once(tmp_path):
+    found = mistakes(
+        tmp_path,
+        GOOD,
+        "model.encoder.depht=3",
+        "model.decoder.dim=x",
+        "data.image_size=y",
+    )
+    assert [line.split(": ")[1] for line in found] == [
+        "model.encoder.depht",
+        "model.decoder.dim",
+        "data.image_size",
+    ]
+
+
+def test_a_misnamed_section_brings_no_mistakes_about_defaults(tmp_path):
+    assert mistakes(tmp_path, GOOD, "model.encoder={name: retnia, size: 8}") == [
+        f'command line: model.encoder.name: must be {ENCODERS}; did you mean retina? (got "retnia")'
+    ]
+
+
+def test_the_reference_lists_sections_inside_the_model_once():
+    text = reference(90)
+    for name in ("vit", "resnet", "timm", "retina", "tokens"):
+        assert text.count(f"model.encoder.name={name}: ") == 1
+    for name in ("lstm", "transformer", "glimpse"):
+        assert text.count(f"model.decoder.name={name}: ") == 1
+    assert text.count("registers = 0") == 1
+    assert "encoder.name = resnet" in text

@@ -1,0 +1,60 @@
+"""What a recipe of captions must keep to across its sections."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from vision_attn.data.caption_config import CaptionsConfig, SceneCaptionsConfig
+from vision_attn.data.sequence_config import SequencesConfig
+from vision_attn.models.caption_config import CaptionerConfig
+from vision_attn.tasks.caption_config import CaptioningConfig
+
+LOOKS = {  # settings of the task, and the looks that they can have an effect on
+    "doubly_stochastic": ("soft", "hard", "gumbel", "transformer"),
+    "reinforce": ("hard", "glimpse"),
+    "reward": ("hard", "glimpse"),
+    "entropy": ("hard",),
+    "expected_share": ("hard",),
+    "value": ("glimpse",),
+    "temperature_final": ("gumbel",),
+    "self_critical": ("soft", "transformer"),
+}
+
+
+def captions_go_together(data: Any, model: Any, task: Any) -> Iterator[str]:
+    """Refuse captions without a captioner, and a captioner without captions."""
+    captioning = isinstance(task, CaptioningConfig)
+    sentences = isinstance(data, SequencesConfig)
+    captions = sentences or isinstance(data, CaptionsConfig | SceneCaptionsConfig)
+    if captioning != captions:
+        yield (
+            f"data.name: a set of captions and the task captioning belong together, got "
+            f"{data.name} and {task.name}"
+        )
+    if captioning != isinstance(model, CaptionerConfig):
+        yield (
+            f"model.name: captioner and the task captioning belong together, got {model.name} and "
+            f"{task.name}"
+        )
+    elif captioning and sentences != (model.encoder.name == "tokens"):
+        yield (
+            f"model.encoder.name: tokens and made-up sentences belong together, got "
+            f"{model.encoder.name} and {data.name}"
+        )
+
+
+def looks_take_settings(model: Any, task: Any) -> Iterator[str]:
+    """Refuse settings of the task that this captioner's looks cannot heed."""
+    if not (isinstance(task, CaptioningConfig) and isinstance(model, CaptionerConfig)):
+        return
+    look = getattr(model.decoder, "look", model.decoder.name)
+    defaults = {field.name: field.default for field in fields(task)}
+    for name, kinds in LOOKS.items():
+        if getattr(task, name) != defaults[name] and look not in kinds:
+            yield f"task.{name}: is for looks of {' or '.join(kinds)}, got {look}; leave it out"
+    if task.attention_target != defaults["attention_target"] and not task.doubly_stochastic:
+        yield "task.attention_target: belongs to doubly_stochastic, which is 0; leave it out"
+    if task.samples != defaults["samples"] and task.self_critical == "none":
+        yield "task.samples: belongs to self_critical, which is none; leave it out"
+    if task.penalty and task.beams == 1:
+        yield "task.penalty: a single beam has nothing to rank; leave it out, or set task.beams"

@@ -1,0 +1,53 @@
+"""What a recipe of glimpses must keep to across its sections."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from vision_attn.models.glimpse_config import SAMPLED, GlimpseConfig
+from vision_attn.tasks.glimpse_config import GlimpseTaskConfig
+
+OF_REWARDS = ("reward", "baseline", "normalise", "policy_weight", "value_weight")
+"""Settings of the task that only a policy which learns from rewards heeds."""
+
+
+def glimpses_go_together(model: Any, task: Any) -> Iterator[str]:
+    """Refuse a moving eye without its task, and the task without the eye."""
+    if isinstance(model, GlimpseConfig) != isinstance(task, GlimpseTaskConfig):
+        yield (
+            f"model.name: the model glimpse and the task glimpse belong together, got {model.name} "
+            f"and {task.name}"
+        )
+
+
+def eyes_take_settings(data: Any, model: Any, task: Any) -> Iterator[str]:
+    """Refuse patches wider than the image, and settings that this eye cannot heed."""
+    if not (isinstance(model, GlimpseConfig) and isinstance(task, GlimpseTaskConfig)):
+        return
+    if model.size > getattr(data, "image_size", model.size):  # made-up sentences have none
+        yield (
+            f"model.size: a glimpse must be smaller than the image, got {model.size} and "
+            f"{data.image_size} pixels"
+        )
+    if task.pathwise and model.policy not in SAMPLED:
+        yield f"task.pathwise: is for {' or '.join(SAMPLED)} policies, got {model.policy}"
+    if task.entropy_weight and model.policy != "categorical":
+        yield f"task.entropy_weight: is for categorical policies, got {model.policy}"
+    if task.cost and not model.stop:
+        yield "task.cost: a network that never stops early pays nothing; set model.stop=true"
+    if task.answers == "all" and model.stop:
+        yield "task.answers: a network that may stop is judged where it stops; leave it out"
+
+
+def unheeded(model: GlimpseConfig, task: GlimpseTaskConfig) -> Iterator[str]:
+    """Say which settings wait for a policy that learns.
+
+    A remark, not a refusal: a learned policy and one by chance are compared by the same recipe.
+    """
+    if model.policy in SAMPLED:
+        return
+    defaults = {field.name: field.default for field in fields(task)}
+    names = [name for name in OF_REWARDS if getattr(task, name) != defaults[name]]
+    if names:
+        listed = ", ".join(f"task.{name}" for name in names)
+        yield f"{listed}: unused, since policy={model.policy} learns from no rewards"
