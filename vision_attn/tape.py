@@ -48,3 +48,13 @@ class Tape:
     """Log-probability of each sampled (hard) look."""
     centres: list[Float[Tensor, "batch xy"]] = field(default_factory=list)
     """Glimpse centres in [-1, 1]: x to the right, y down."""
+    values: list[Float[Tensor, " batch"]] = field(default_factory=list)
+    """What a policy expected of the reward before each of its looks: a learned baseline."""
+    extents: list[Float[Tensor, "batch xy"]] = field(default_factory=list)
+    """Width and height of each glimpse at its finest, where the image is 2 by 2."""
+    patches: list[Float[Tensor, "batch channel row column"]] = field(default_factory=list)
+    """What each glimpse saw: its scales one after the other, each with all channels."""
+    answers: list[Float[Tensor, "batch output"]] = field(default_factory=list)
+    """Logits after each glimpse; the last are the network's."""
+    stops: list[Float[Tensor, " batch"]] = field(default_factory=list)
+    """Probability of stopping after each glimpse, of those that are still looking."""

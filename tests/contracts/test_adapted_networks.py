@@ -100,14 +100,40 @@ def test_a_network_in_use_is_left_as_it_was(kind, name):
         same(state(network), before)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", FEW)
 @pytest.mark.parametrize("kind", ["registers", "attention pool", "relative bias"])
-def test_networks_in_bfloat16_are_explained(kind, name):
-    network, (images, targets) = build(kind, (8, 12)).bfloat16(), batch((8, 12))
-    maps = EXPLAINERS[name](adapt(network), images.bfloat16(), targets)
+def test_networks_in_half_precision_are_explained(kind, name, dtype):
+    network, (images, targets) = build(kind, (8, 12)).to(dtype), batch((8, 12))
+    maps = EXPLAINERS[name](adapt(network), images.to(dtype), targets)
     assert maps.dtype == torch.float32
     assert maps.isfinite().all()
     assert maps.any()
+
+
+@pytest.mark.parametrize("kind", ["class token", "relative bias", "swin", "resnet"])
+def test_a_compiled_network_is_explained_and_stays_compiled(kind):
+    network, (images, targets) = build(kind, WIDE), batch(size_of(kind, WIDE))
+    names = FEW if kind not in MAPS else ["grad_cam"]
+    expected = {name: EXPLAINERS[name](adapt(network), images, targets) for name in names}
+    runs = []
+
+    def counting(graph, _):
+        return lambda *inputs: (runs.append(graph), graph(*inputs))[1]
+
+    network.compile(backend=counting)
+    with torch.no_grad():
+        network(images)
+        made = len(runs)
+        assert made
+        for name, maps in expected.items():
+            before = state(network)
+            found = EXPLAINERS[name](adapt(network), images, targets)
+            torch.testing.assert_close(found, maps, rtol=0, atol=0)
+            same(state(network), before)
+        assert len(runs) == made
+        network(images)
+    assert len(runs) == 2 * made
 
 
 @pytest.mark.parametrize("name", sorted(OF_ATTENTION))

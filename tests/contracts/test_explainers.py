@@ -8,6 +8,7 @@ import torch
 from vision_attn.explain import BASELINES, METHODS, METRICS, SIGNED
 from vision_attn.explain.methods import settings
 from vision_attn.models.config import ResNetConfig, ViTConfig
+from vision_attn.models.glimpse_config import GlimpseConfig
 from vision_attn.spec import Spec
 
 NAMES = tuple("abcde")
@@ -31,6 +32,7 @@ NETWORKS = {
     "attention pool": small(pool="attention", position="sincos"),
     "sequence pool": small(pool="sequence", tokenizer="conv", position="none"),
     "resnet": ResNetConfig(depths=(1, 1, 1, 1), channels=(4, 4, 6, 7), stem="small", dropout=0.5),
+    "glimpse": GlimpseConfig(glimpses=3, size=4, scales=2, hidden=8),
 }
 OF_ATTENTION = {
     "attention",
@@ -43,9 +45,17 @@ OF_ATTENTION = {
 }
 
 
+OF_FEATURES = {
+    *("cam", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "xgrad_cam", "eigen_cam"),
+    *("score_cam", "score_cam_top32", "ablation_cam"),
+}
+
+
 def undefined(kind, method):
     """Tell which methods must refuse which network."""
-    return method in (OF_ATTENTION if kind == "resnet" else {"cam", "full_grad"})
+    if kind == "glimpse":
+        return method in OF_ATTENTION | OF_FEATURES
+    return method in ({"cam", "full_grad"} if kind != "resnet" else OF_ATTENTION) | {"glimpses"}
 
 
 def build(kind, size=WIDE):
@@ -149,11 +159,37 @@ def test_an_error_passes_through_and_leaves_no_trace(kind, name):
 
 
 @pytest.mark.parametrize(("kind", "name"), cases(*SEVERAL))
-def test_networks_in_bfloat16_are_explained(kind, name):
-    network, (images, targets) = build(kind, (8, 8)).bfloat16(), batch((8, 8), count=2)
-    maps = EXPLAINERS[name](network, images.bfloat16(), targets)
-    assert maps.dtype == torch.float32
-    assert maps.isfinite().all()
+def test_networks_in_half_precision_are_explained(kind, name):
+    network, (images, targets) = build(kind, (8, 8)), batch((8, 8), count=2)
+    for dtype in (torch.bfloat16, torch.float16):
+        maps = EXPLAINERS[name](network.to(dtype), images.to(dtype), targets)
+        assert maps.dtype == torch.float32
+        assert maps.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_a_compiled_network_is_explained_and_stays_compiled(kind):
+    network, (images, targets) = build(kind).eval(), batch()
+    expected = {name: EXPLAINERS[name](network, images, targets) for _, name in cases(kind)}
+    compiled, runs = [], []
+
+    def counting(graph, _):
+        compiled.append(graph)
+        return lambda *inputs: (runs.append(graph), graph(*inputs))[1]
+
+    network.compile(backend=counting)
+    with torch.no_grad():
+        network(images)
+        made = len(compiled)
+        for name, maps in expected.items():
+            before = state(network)
+            found = EXPLAINERS[name](network, images, targets)
+            torch.testing.assert_close(found, maps, rtol=0, atol=0)
+            same(state(network), before)
+        assert len(runs) == made  # the compiled code ran for the first call alone
+        network(images)
+    assert len(compiled) == made
+    assert len(runs) == 2 * made
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

@@ -2,12 +2,15 @@ import copy
 
 import pytest
 import torch
+import torchvision
 from foreign import CLASS_TOKEN, PLAIN, WIDE, awake, batch, foreign, heard, sequence, swin
 from torch import nn
 
 from vision_attn.explain import METHODS, adapt
 from vision_attn.explain.cam import grad_cam
 from vision_attn.explain.frozen import explained
+from vision_attn.explain.maps import upsample
+from vision_attn.explain.targets import score
 from vision_attn.models.config import ViTConfig
 from vision_attn.spec import Spec
 from vision_attn.tape import Tape
@@ -148,3 +151,21 @@ def test_the_place_of_training_does_not_matter():
     assert network.training
     twin = copy.deepcopy(adapted)
     assert twin.cam_layer is twin.network.blocks[-1].norm1
+
+
+def test_features_that_are_changed_in_place_later_are_kept():
+    network = awake(torchvision.models.DenseNet(4, (2, 2), 8, num_classes=5)).double()
+    images, targets = (x.double() if x.is_floating_point() else x for x in batch((64, 96)))
+    kept = []
+    adapted = adapt(network)
+    assert adapted.cam_layer is network.features
+    # The network changes what `features` gives by an in-place ReLU.
+    handle = network.features.register_forward_hook(lambda *run: kept.append(run[2].clone()))
+    network(images)
+    handle.remove()
+    leaf = kept[0].detach().requires_grad_()
+    logits = network.classifier(leaf.relu().mean((2, 3)))
+    (gradient,) = torch.autograd.grad(score(logits, targets).sum(), leaf)
+    assert (leaf < 0).any()
+    expected = torch.einsum("bcij,bc->bij", leaf.detach(), gradient.mean((2, 3))).relu()
+    torch.testing.assert_close(grad_cam(adapted, images, targets), upsample(expected, (64, 96)))

@@ -1,8 +1,11 @@
 import pytest
 import torch
 from tiny import OUTPUTS, Convolutional, Transformer, batch
+from torch import nn
 
 from vision_attn.explain.cam import grad_cam
+from vision_attn.explain.gradients import saliency
+from vision_attn.explain.maps import upsample
 from vision_attn.explain.relevance import relevance
 from vision_attn.explain.targets import Scored, check, predicted, score
 from vision_attn.spec import Spec
@@ -61,3 +64,36 @@ def test_a_score_that_is_one_class_explains_that_class(network):
     for method in methods:
         expected = method(network, images, fives)
         torch.testing.assert_close(method(scored, images, zeros), expected, rtol=0, atol=0)
+
+
+class Painter(nn.Module):
+    """Gives a score for every class at every position."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = Convolutional()
+        self.cam_layer, self.readout, self.to_map = self.body.last, None, self.body.to_map
+
+    def forward(self, images, tape=None):
+        features = self.body.last(self.body.second(self.body.relu(self.body.first(images))))
+        return torch.einsum("oc,bcij->boij", self.body.head[0].weight, features)
+
+
+def test_a_mask_of_a_segmentation_is_explained_from_its_pixels_alone():
+    painter, (images, _) = Painter(), batch(size=(20, 30))
+    painted = painter(images)
+    mask = torch.zeros(painted.shape[2:], dtype=torch.float64)
+    mask[:2, :3] = 1
+    scored = Scored(painter, lambda logits: (logits[:, 3] * mask).sum((-2, -1)))
+    zeros = torch.zeros(len(images), dtype=int)
+    gradient = saliency(scored, images, zeros)
+    assert gradient[:, :8, :10].any()
+    assert not gradient[:, 12:].any()  # no pixel of the mask sees so far
+    maps = grad_cam(scored, images, zeros)
+    channels = painter.body.head[0].weight[3] * mask.sum() / mask.numel()
+    kept = []
+    handle = painter.cam_layer.register_forward_hook(lambda *run: kept.append(run[2]))
+    painter(images)
+    handle.remove()
+    expected = torch.einsum("bcij,c->bij", kept[0], channels).relu()
+    torch.testing.assert_close(maps, upsample(expected, (20, 30)).detach())

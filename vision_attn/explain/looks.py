@@ -1,5 +1,6 @@
 """What a forward pass looked at, and rows of numbers, one a token, that follow these looks."""
 
+from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -12,6 +13,9 @@ from vision_attn.tape import Attended, Tape
 
 Query: TypeAlias = int | tuple[int, int] | None
 """Whose look is followed: a token by number, a patch by (row, column), or None for the head."""
+
+CACHE = 2**20
+"""Bytes of attention weights that are worked on at a time."""
 
 
 class Looks(NamedTuple):
@@ -56,6 +60,24 @@ def weights_of(record: Attended) -> Float[Tensor, "batch head query key"]:
     query, key = at_least_float32(record.query), at_least_float32(record.key)
     key = key.contiguous()  # a head is a slice: transposing it in the product is slower than a copy
     return record._replace(query=query, key=key).weights()
+
+
+def pieces(record: Attended) -> Iterator[tuple[slice, Attended]]:
+    """Split a record by images, so that the weights of a piece stay in a processor's cache.
+
+    Weights are read several times over: a batch of them at once takes twice as long. Accelerators
+    take all images together.
+    """
+    batch, heads, queries, _ = record.query.shape
+    one = 4 * heads * queries * record.key.shape[2]
+    size = max(CACHE // one, 1) if record.query.device.type == "cpu" else batch
+    for start in range(0, batch, size):
+        here = slice(start, start + size)
+        bias = record.bias
+        if bias is not None and bias.ndim == 4 and len(bias) > 1:
+            bias = bias[here]
+        query, key, value, output = (x[here] for x in record[:4])
+        yield here, Attended(query, key, value, output, record.scale, bias)
 
 
 def starting_row(
@@ -136,4 +158,5 @@ def look_from(
     if bias is not None and bias.shape[-2] > 1:
         bias = bias[..., used, :]
     few = record._replace(query=record.query[:, :, used], bias=bias)
-    return (row[:, None, None, used] @ weights_of(few))[:, :, 0]
+    row = row[:, None, None, used]
+    return torch.cat([row[here] @ weights_of(part) for here, part in pieces(few)])[:, :, 0]

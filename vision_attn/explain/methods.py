@@ -14,6 +14,7 @@ from vision_attn.explain import (
     faithfulness,
     flow,
     fullgrad,
+    glimpses,
     gradients,
     perturb,
     randomisation,
@@ -51,6 +52,7 @@ METHODS: dict[str, Explainer] = {
     "jacobian": gradients.jacobian_map,
     "occlusion": perturb.occlusion,
     "rise": perturb.rise,
+    "glimpses": glimpses.glimpses,
 }
 
 SIGNED = frozenset(
@@ -66,6 +68,11 @@ SIGNED = frozenset(
     }
 )
 """Methods whose maps speak for and against: drawn with a diverging colour map around 0."""
+
+AGNOSTIC = frozenset(
+    {"attention", "rollout", "rollout_max", "attention_flow", "eigen_cam", "random", "centre"}
+)
+"""Methods and baselines whose map of an image is the same for every class."""
 
 BASELINES: dict[str, Explainer] = {
     "random": baselines.random_map,

@@ -1,6 +1,7 @@
 """Attention weighted by the gradient of a score: class-specific explanations."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from vision_attn.explain.looks import (
     Looks,
     Query,
     look,
+    pieces,
     row_map,
     starting_row,
     weights_of,
@@ -21,7 +23,8 @@ from vision_attn.explain.rollout import roll
 from vision_attn.explain.targets import check, score
 from vision_attn.tape import Attended
 
-Heads = Float[Tensor, "batch head query key"]
+Heads: TypeAlias = Float[Tensor, "batch head query key"]
+Layer: TypeAlias = Float[Tensor, "batch query key"]
 
 
 def relevance(model: Explainable, images: Images, targets: Targets, *, query: Query = None) -> Maps:
@@ -35,12 +38,12 @@ def relevance(model: Explainable, images: Images, targets: Targets, *, query: Qu
     check(model, images, targets)
     with explained(model):
         looks = _look(model, images, "relevance")
-        weighted = _weighted(looks, targets)
+        weighted = _weighted(looks, targets, _positive)
         with torch.no_grad():
-            reading = _positive(next(weighted))[:, 0] if looks.reading else None
+            reading = next(weighted)[:, 0] if looks.reading else None
             row = starting_row(model, looks, image_size(images), query, reading)
-            for heads in weighted:
-                row = row + _through(row, _positive(heads))
+            for layer in weighted:
+                row = row + _through(row, layer)
             return row_map(model, row, image_size(images))
 
 
@@ -62,13 +65,12 @@ def gradient_rollout(
     check(model, images, targets)
     with explained(model):
         looks = _look(model, images, "gradient_rollout")
-        weighted = _weighted(looks, targets)
+        weighted = _weighted(looks, targets, lambda heads: heads.mean(1).relu_())
         with torch.no_grad():
-            reading = next(weighted).mean(1).relu_()[:, 0] if looks.reading else None
+            reading = next(weighted)[:, 0] if looks.reading else None
             row = starting_row(model, looks, image_size(images), query, reading)
             row = row / row.sum(-1, keepdim=True).clamp_min(torch.finfo(row.dtype).tiny)
-            layers = (heads.mean(1).relu_() for heads in weighted)
-            row = roll(row[:, None], layers, residual)[:, 0]
+            row = roll(row[:, None], weighted, residual)[:, 0]
             return row_map(model, row, image_size(images))
 
 
@@ -85,12 +87,12 @@ def attention_gradient(
     with explained(model):
         looks = _look(model, images, "attention_gradient")
         looks = looks._replace(layers=looks.layers[-1:])
-        weighted = _weighted(looks, targets)
+        weighted = _weighted(looks, targets, _positive)
         with torch.no_grad():
-            reading = _positive(next(weighted))[:, 0] if looks.reading else None
+            reading = next(weighted)[:, 0] if looks.reading else None
             row = starting_row(model, looks, image_size(images), query, reading)
             if query is not None or reading is None:
-                row = _through(row, _positive(next(weighted)))
+                row = _through(row, next(weighted))
             return row_map(model, row, image_size(images))
 
 
@@ -99,8 +101,8 @@ def _look(model: Explainable, images: Images, method: str) -> Looks:
     return look(model, images.detach().requires_grad_(), method)
 
 
-def _weighted(looks: Looks, targets: Targets) -> Iterator[Heads]:
-    """Give G * A of the reading, if there is one, then of each layer, last first.
+def _weighted(looks: Looks, targets: Targets, fuse: Callable[[Heads], Layer]) -> Iterator[Layer]:
+    """Give G * A, heads fused, of the reading, if there is one, then of each layer, last first.
 
     One differentiation serves all layers; G = (dY/dO) Vᵀ needs no weights in the graph.
     """
@@ -114,22 +116,27 @@ def _weighted(looks: Looks, targets: Targets) -> Iterator[Heads]:
             f"the score does not depend on the recorded output of attention layers {lost} of "
             f"{len(records)}; records must hold the very tensors that the network goes on with"
         )
-    return map(_times_gradient, reversed(records), reversed(gradients))
+    pairs = zip(reversed(records), reversed(gradients), strict=True)
+    return (_fused(record, gradient, fuse) for record, gradient in pairs)
 
 
 @torch.no_grad()
-def _times_gradient(
-    record: Attended, gradient: Float[Tensor, "batch head query value_dim"]
-) -> Heads:
-    wide = record._replace(value=at_least_float32(record.value))
-    return wide.weight_gradients(at_least_float32(gradient)).mul_(weights_of(record))
+def _fused(
+    record: Attended,
+    gradient: Float[Tensor, "batch head query value_dim"],
+    fuse: Callable[[Heads], Layer],
+) -> Layer:
+    parts = []
+    for here, part in pieces(record):
+        wide = part._replace(value=at_least_float32(part.value))
+        slopes = wide.weight_gradients(at_least_float32(gradient[here]))
+        parts.append(fuse(slopes.mul_(weights_of(part))))
+    return torch.cat(parts)
 
 
-def _positive(heads: Heads) -> Float[Tensor, "batch query key"]:
+def _positive(heads: Heads) -> Layer:
     return heads.relu_().mean(1)
 
 
-def _through(
-    row: Float[Tensor, "batch token"], layer: Float[Tensor, "batch token token"]
-) -> Float[Tensor, "batch token"]:
+def _through(row: Float[Tensor, "batch token"], layer: Layer) -> Float[Tensor, "batch token"]:
     return (row[:, None] @ layer)[:, 0]

@@ -13,12 +13,13 @@ from vision_attn.explain.looks import (
     Query,
     look,
     look_from,
+    pieces,
     row_map,
     starting_row,
     token_grid,
     weights_of,
 )
-from vision_attn.explain.maps import image_size
+from vision_attn.explain.maps import at_least_float32, image_size
 from vision_attn.explain.targets import check
 from vision_attn.tape import Attended
 
@@ -56,7 +57,7 @@ def rollout(
         if fusion == "mean" and not discard:  # the product with a mean needs no matrix of it
             return row_map(model, roll_mean(row, records, residual), size)
         patches = patch_tokens(model, row, size)
-        layers = (drop(fuse(weights_of(x), fusion), discard, patches) for x in records)
+        layers = (drop(fused(record, fusion), discard, patches) for record in records)
         return row_map(model, roll(row[:, None], layers, residual)[:, 0], size)
 
 
@@ -70,8 +71,8 @@ def patch_rollout(
         tokens, like = looks.layers[-1].key.shape[2], looks.logits
         patches = token_grid(model, tokens, size, like.device).flatten()
         rows = torch.eye(tokens, device=like.device)[patches].expand(len(images), -1, -1)
-        layers = (fuse(weights_of(record), fusion) for record in reversed(looks.layers))
-        rows = roll(rows.to(weights_of(looks.layers[-1])), layers, residual)
+        layers = (fused(record, fusion) for record in reversed(looks.layers))
+        rows = roll(at_least_float32(rows.to(like)), layers, residual)
         grids = model.to_map(rows.flatten(0, 1).unsqueeze(-1), size)[:, 0]
         return grids.unflatten(0, rows.shape[:2])
 
@@ -99,6 +100,11 @@ def roll_mean(
     for record in records:
         row = (1 - residual) * look_from(row, record).mean(1) + residual * row
     return row
+
+
+def fused(record: Attended, fusion: Fusion) -> Square:
+    """Make one matrix of all heads of a record."""
+    return torch.cat([fuse(weights_of(part), fusion) for _, part in pieces(record)])
 
 
 def fuse(

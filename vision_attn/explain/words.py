@@ -1,0 +1,74 @@
+"""One map for each word of a caption: where it was looked before the word was said."""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vision_attn.explain.maps import upsample
+
+WordMaps = Float[Tensor, "word height width"]
+
+
+class Caption(Protocol):
+    """A caption that knows its looks: at regions, or through a retina."""
+
+    @property
+    def weights(self) -> Float[Tensor, "word head region"] | None:
+        """Of its looks at regions."""
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the regions."""
+
+    @property
+    def centres(self) -> Float[Tensor, "word xy"] | None:
+        """Of its glimpses, in [-1, 1]."""
+
+    @property
+    def extents(self) -> Float[Tensor, "word xy"] | None:
+        """Width and height of its glimpses at their finest, where the image is 2 by 2."""
+
+
+def word_maps(caption: Caption, image_size: tuple[int, int]) -> WordMaps:
+    """Give raw maps at image resolution (rows, columns in pixels).
+
+    Looks at regions are means over heads (of a transformer: over all blocks' heads), upsampled
+    bilinearly; a glimpse is 1 in the finest patch of the retina and 0 elsewhere.
+    """
+    if caption.weights is not None and caption.grid is not None:
+        return upsample(caption.weights.mean(1).unflatten(1, caption.grid), image_size)
+    if caption.centres is None or caption.extents is None:
+        raise ValueError(
+            "a caption must know its looks to be drawn, got neither weights nor centres"
+        )
+    return patches(caption.centres, caption.extents, image_size)
+
+
+def patches(
+    centres: Float[Tensor, "word xy"],
+    extents: Float[Tensor, "word xy"],
+    image_size: tuple[int, int],
+) -> WordMaps:
+    """Mark the pixels whose middle is in a patch; an image is 2 by 2, its middle the origin."""
+    rows, columns = (2 * (torch.arange(n).to(centres) + 0.5) / n - 1 for n in image_size)
+    across = (columns - centres[:, :1]).abs() <= extents[:, :1] / 2
+    down = (rows - centres[:, 1:]).abs() <= extents[:, 1:] / 2
+    return (down.unsqueeze(2) & across.unsqueeze(1)).to(centres)
+
+
+def points(caption: Caption) -> Float[Tensor, "word xy"]:
+    """Give the middle of the region with most weight, or of the glimpse, in [-1, 1]."""
+    if caption.weights is None or caption.grid is None:
+        if caption.centres is None:
+            raise ValueError("a caption must know its looks, got neither weights nor centres")
+        return caption.centres
+    return middles(caption.weights.mean(1).argmax(1), caption.grid)
+
+
+def middles(regions: Tensor, grid: tuple[int, int]) -> Float[Tensor, "word xy"]:
+    """Give the middle of regions by number, in [-1, 1]."""
+    rows, columns = grid
+    places = torch.stack([regions % columns, regions // columns], -1)
+    return (2 * places + 1) / torch.tensor([columns, rows], device=regions.device) - 1
