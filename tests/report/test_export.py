@@ -65,7 +65,7 @@ def test_raw_maps_come_back_with_all_that_is_known_of_them(batch, explained, tmp
 def test_overlays_are_large_enough_to_see_and_keep_their_shape(batch, explained, tmp_path):
     export([explained], batch, tmp_path, outputs=OUTPUTS)
     with Image.open(tmp_path / "vit/rollout/a.png") as picture:
-        assert picture.size == (16 * 22, 12 * 22)
+        assert picture.size == (16 * 19, 12 * 19)
     with Image.open(tmp_path / "vit/rollout/b.png") as picture:
         colours = np.asarray(picture)
     assert np.ptp(colours.astype(int), axis=-1).max() <= 3  # an all-zero map adds no colour

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from vision_attn.explain.attention import patch_attention
+from vision_attn.explain.attention import patch_attention, sink_share
 from vision_attn.explain.rollout import patch_rollout
 from vision_attn.models.config import ResNetConfig, ViTConfig
-from vision_attn.report.looks import LEVELS, grouped, looks, membership
+from vision_attn.report.looks import LEVELS, SINKS, grouped, joined, looks, membership
 from vision_attn.spec import Spec
 
 SPEC = Spec(image_size=(16, 24), names=("ant", "bee"))
@@ -33,6 +33,18 @@ def test_looks_are_the_attention_between_patches(model):
     expected = patch_rollout(model, IMAGES).flatten(2)
     got = decoded(seen.rollout_levels, seen.rollout_scales)
     assert (got - expected).abs().max() < 0.05 * expected.max()
+
+
+def test_gathering_on_few_patches_is_told(model):
+    expected = sink_share(model, IMAGES, patches=SINKS)
+    torch.testing.assert_close(looks(model, IMAGES).sinks, expected)
+    assert looks(model, IMAGES).patches == (4, 6)
+
+
+def test_batches_are_joined(model):
+    expected, parts = looks(model, IMAGES), [looks(model, IMAGES[:1]), looks(model, IMAGES[1:])]
+    for name, part in joined(parts).parts().items():
+        torch.testing.assert_close(part, expected.parts()[name])
 
 
 def test_groups_keep_what_is_looked_at_in_all(model):

@@ -10,7 +10,7 @@ import torch
 from browser import MISSING, browser
 
 from vision_attn.report.export import Batch, Explained, export
-from vision_attn.report.looks import LEVELS, Looks
+from vision_attn.report.looks import BUDGET, LEVELS, Looks, grouped
 from vision_attn.report.page import STEPS, page, sampled
 from vision_attn.spec import Spec
 
@@ -44,7 +44,8 @@ def folder(tmp_path):
     levels = torch.zeros(2, 2, 3, 12, 12, dtype=torch.uint8)  # 2 layers, 3 heads, 3 x 4 patches
     levels[..., 5] = LEVELS  # everybody looks at the sixth patch
     scales = torch.ones(2, 2, 3, 12)
-    looks = Looks((3, 4), levels, scales, levels[:, 0, 0], scales[:, 0, 0] / 2)
+    sinks = torch.tensor([1.0, 0.5])
+    looks = Looks((3, 4), (6, 8), levels, scales, levels[:, 0, 0], scales[:, 0, 0] / 2, sinks)
     export([found, signed], batch, tmp_path, outputs=OUTPUTS, looks={"vit": looks}, grids=False)
     return tmp_path
 
@@ -114,6 +115,10 @@ def test_a_visitor_can_point_slide_and_leaf_through(folder, tmp_path):
         assert re.search(r"here 5\.\d+", visit.run(CAPTIONS))
         assert "row 2, column 2 gets 100.0 % of 100 %" in visit.run(CAPTIONS)
 
+        assert "of one of 3 \u00d7 4 patch groups" in visit.run(CAPTIONS)
+        assert "4 of 48 patches get 100 % of all" in visit.run(CAPTIONS)
+        assert visit.run("return document.querySelectorAll('figcaption .wrong').length") == 1
+
         before = visit.run(COLOUR.format(3, 20, 20))
         visit.run(
             "const s = document.querySelector('input[name=layer]'); s.value = 2;"
@@ -146,3 +151,33 @@ def test_a_visitor_can_point_slide_and_leaf_through(folder, tmp_path):
         assert {first, visit.run(theme)} == {"light", "dark"}
         visit.screenshot(tmp_path / "page.png")
         assert visit.messages() == []
+
+
+def test_fifty_images_of_a_usual_network_make_less_than_ten_megabytes(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    grid = grouped((14, 14), 12 * 6, BUDGET)
+    groups = grid[0] * grid[1]
+    rough = torch.randn(2, 3, 56, 56, generator=generator)  # as much detail as a photograph has
+    batch = Batch(
+        images=torch.nn.functional.interpolate(rough, size=(224, 224), mode="bicubic") / 2,
+        names=["a", "b"],
+        hashes=["11", "22"],
+        spec=replace(SPEC, image_size=(224, 224)),
+    )
+    shares = torch.randn(2, 12, 6, groups, groups, generator=generator).exp()
+    levels = ((shares / shares.amax(-1, keepdim=True)).sqrt() * LEVELS).round().byte()
+    scales = torch.rand(2, 12, 6, groups, generator=generator)
+    looks = Looks(
+        grid, (14, 14), levels, scales, levels[:, 0, 0], scales[:, 0, 0], scales[:, 0, 0, 0]
+    )
+    maps = torch.rand(2, 224, 224, generator=generator)
+    found = [
+        Explained(
+            model="vit", model_hash="9", method=method, maps=maps, targets=torch.tensor([1, 2])
+        )
+        for method in ("grad_cam", "rollout", "relevance")
+    ]
+    settings = {"grids": False, "overlays": False}
+    export(found, batch, tmp_path, outputs=OUTPUTS, looks={"vit": looks}, **settings)
+    one, two = (page(tmp_path, most=most).stat().st_size for most in (1, 2))
+    assert 49 * (two - one) + one < 10_000_000

@@ -1,40 +1,26 @@
 """Explain any number of images, a batch at a time, into a folder that can be added to."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from vision_attn.checking.settings import nearest
 from vision_attn.data.batch import Problem
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import replace
-from vision_attn.explain.methods import METRICS, settings
+from vision_attn.explaining.columns import check_known, lay_out
+from vision_attn.explaining.intake import Intake
 from vision_attn.explaining.networks import Network, open_networks
-from vision_attn.explaining.sources import Item, open_source
-from vision_attn.explaining.wanted import Want, wants
-from vision_attn.explaining.writing import EXPLAINERS, Column, Seen, write
-from vision_attn.report.index import finished, index, key, write_scores
+from vision_attn.explaining.sources import open_source
+from vision_attn.explaining.wanted import wants
+from vision_attn.explaining.writing import write
+from vision_attn.report.index import index, write_scores
 from vision_attn.report.page import page
+from vision_attn.report.summary import write_summary
 
-ATTENTION = frozenset(
-    {
-        "attention",
-        "rollout",
-        "rollout_max",
-        "gradient_rollout",
-        "relevance",
-        "attention_gradient",
-        "attention_flow",
-    }
-)
-"""Methods that follow attention over patches, and so are undefined for some networks."""
-USUAL = ("grad_cam", "rollout", "relevance")
-"""What explains a network, as far as defined, unless the user says otherwise."""
 FORMATS = ("overlays", "grids", "page")
 """What can be left out; raw maps, index.jsonl and scores.csv are always written."""
 Entry = TypeVar("Entry")
@@ -61,6 +47,8 @@ def explain(
     targets: Sequence[str] = ("predicted",),
     top_k: int = 1,
     scores: Sequence[str] = (),
+    masks: Path | None = None,
+    limit: int | None = None,
     batch_size: int = 8,
     device: str = "auto",
     formats: Sequence[str] = FORMATS,
@@ -72,115 +60,31 @@ def explain(
     problems.jsonl there. No more than a batch of images is in memory. Raises ValueError for what
     the user can mend, also if not one image could be used.
     """
-    _check_known("--methods", methods or (), EXPLAINERS)
-    _check_known("--scores", scores, METRICS)
-    _check_known("--formats", formats, FORMATS)
+    check_known("--formats", formats, FORMATS)
     names = [model] if against is None else [model, against]
     networks = open_networks(names, find(device).device, random_weights=random_weights)
-    specs = [network.spec for network in networks]
     _check_folder(out, networks)
-    source = open_source(sources, specs[0], out)
-    wanted = wants(targets, top_k, specs[0].names, labelled=source.labelled)
-    defined, remarks = _defined(networks, methods)
-    columns = [
-        Column(network, method, want, _settings(network, method, want, scores))
-        for network, chosen in zip(networks, defined, strict=True)
-        for method in chosen
-        for want in wanted
-    ]
-    metrics = {name: METRICS[name] for name in scores}
+    spec = networks[0].spec
+    source = open_source(sources, spec, out, masks)
+    wanted = wants(targets, top_k, spec.names, labelled=source.labelled)
+    columns, remarks = lay_out(networks, methods, wanted, scores, source.masks)
     intake = Intake(out, columns)
-    with tqdm(source, total=len(source), unit="image", disable=None) as bar:
+    count = min(len(source), limit or len(source))
+    with tqdm(islice(source, count), total=count, unit="image", disable=None) as bar:
         for batch in _batches(intake.new(bar), batch_size):
-            write(columns, batch, out, metrics, formats)
-    _list_problems(out, intake.problems, len(source))
+            write(columns, batch, out, scores, formats)
+    _list_problems(out, intake.problems, count)
     write_scores(out)
-    heading = f"Where {' and '.join(x.name.replace('_', ' ') for x in networks)} look"
+    if scores:
+        write_summary(out)
+    heading = f"Where {' and '.join(network.name for network in networks)} look"
     report = page(out, heading=heading) if "page" in formats else None
     return Outcome(intake.explained, intake.finished, intake.problems, remarks, report)
-
-
-class Intake:
-    """Let through the images that are not explained yet, and keep account of all others."""
-
-    def __init__(self, out: Path, columns: Sequence[Column]):
-        self.columns = columns
-        self.explained = self.finished = 0
-        self.problems: list[Problem] = []
-        self._done = finished(out)
-        self._names = {line["image"]: line["image_hash"] for line in index(out)}
-
-    def new(self, items: Iterable[Item | Problem]) -> Iterator[Seen]:
-        """Prepare images for every network, one at a time."""
-        specs = list({column.network.name: column.network.spec for column in self.columns}.values())
-        for item in items:
-            if isinstance(item, Problem):
-                self.problems.append(item)
-                continue
-            content = item.hash
-            keys = {key(content, x.network.hash, x.method, x.settings) for x in self.columns}
-            if keys <= self._done:
-                self.finished += 1
-                continue
-            try:
-                views = item.views(specs)
-            except ValueError as error:
-                self.problems.append(Problem(item.path, str(error)))
-                continue
-            self._done |= keys
-            self.explained += 1
-            yield Seen(self._name(item.name, content), content, item, views)
-
-    def _name(self, name: str, content: str) -> str:
-        """Tell files of one name and different content apart."""
-        if self._names.setdefault(name, content) != content:
-            name = f"{name}-{content}"
-            self._names[name] = content
-        return name
 
 
 def _batches(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
     while batch := list(islice(entries, size)):
         yield batch
-
-
-def _settings(network: Network, method: str, want: Want, scores: Sequence[str]) -> dict:
-    """List all that a map and its scores depend on, beside image, network and method."""
-    seen = asdict(network.spec)
-    del seen["names"]
-    found = settings(EXPLAINERS[method]) | {"target": want.words} | seen
-    found |= {name: settings(METRICS[name]) for name in scores}
-    return found | ({"weights": "random"} if network.random else {})
-
-
-def _defined(
-    networks: Sequence[Network], methods: Sequence[str] | None
-) -> tuple[list[list[str]], list[str]]:
-    """Give the methods that each network takes, and remarks on those that not all of them do.
-
-    Raises ValueError for a method that no network takes, and a network that takes none.
-    """
-    chosen = list(dict.fromkeys(methods or USUAL))
-    defined = [[x for x in chosen if n.grid is not None or x not in ATTENTION] for n in networks]
-    if methods is None:
-        return defined, []
-    remarks = [
-        f"{method} is undefined for {network.name}: {network.refusal}"
-        for network, own in zip(networks, defined, strict=True)
-        for method in chosen
-        if method not in own
-    ]
-    if not all(defined) or set(chosen) - {method for own in defined for method in own}:
-        raise ValueError("\n".join(remarks))
-    return defined, remarks
-
-
-def _check_known(option: str, chosen: Sequence[str], known: Iterable[str]) -> None:
-    for name in chosen:
-        if name not in (names := list(known)):
-            near = nearest(name, names)
-            hint = f"did you mean {near}?" if near else f"choose from {', '.join(names)}"
-            raise ValueError(f"{option}: there is no {name}; {hint}")
 
 
 def _check_folder(out: Path, networks: Sequence[Network]) -> None:

@@ -10,8 +10,10 @@ from torch import nn
 from vision_attn.checking.settings import nearest
 from vision_attn.data.transforms import INTERPOLATIONS
 from vision_attn.explain.adapted import adapt
+from vision_attn.explain.contract import Explainer, Images
 from vision_attn.explain.frozen import explained
 from vision_attn.explain.looks import look, token_grid
+from vision_attn.models.captioner import Captioner
 from vision_attn.models.foreign import read_state
 from vision_attn.recipe import load_model
 from vision_attn.report.digest import of_model
@@ -37,8 +39,18 @@ class Network:
     """Nobody trained it."""
     grid: tuple[int, int] | None
     """Rows and columns of its patches; None where attention over patches is undefined."""
-    refusal: str
-    """Why it is undefined; empty where it is not."""
+
+    def blank(self) -> Images:
+        """Make one image of nothing, to try things on."""
+        return torch.zeros(1, self.spec.channels, *self.spec.image_size, device=self.device)
+
+    def refusal(self, method: Explainer) -> str:
+        """Say why a method is undefined for this network; empty where it is not."""
+        try:
+            method(self.model, self.blank(), torch.zeros(1, dtype=torch.long, device=self.device))
+        except ValueError as error:
+            return str(error)
+        return ""
 
 
 def open_networks(
@@ -70,19 +82,20 @@ def _open(name: str, device: torch.device, random_weights: bool) -> Network:
         name = architecture + (f"_{Path(checkpoint).stem}" if checkpoint else RANDOM * random)
     else:
         network, spec = load_model(name)
+        if isinstance(network, Captioner):
+            raise ValueError(f"{name} says captions; vision-attn caption shows where it looks")
         name = Path(name).resolve().name
     model = adapt(network.eval().to(device))
-    grid, refusal = _patches(model, spec, device)
-    return Network(
+    found = Network(
         name=name,
         model=model,
         device=device,
         spec=spec,
         hash=of_model(network),
         random=random,
-        grid=grid,
-        refusal=refusal,
+        grid=None,
     )
+    return replace(found, grid=_grid(found))
 
 
 def _timm(name: str, checkpoint: str, random: bool) -> nn.Module:
@@ -131,10 +144,14 @@ def _from_checkpoint(name: str, path: Path) -> nn.Module:
     head = heads[0] if isinstance(heads, tuple | list) else heads
     weight = state.get(f"{head}.weight")
     network = timm.create_model(name, **({} if weight is None else {"num_classes": len(weight)}))
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path} must hold weights of {name}; {error}") from error
+    own = {key: tensor.shape for key, tensor in network.state_dict().items()}
+    others = {key: tensor.shape for key, tensor in state.items()}
+    if wrong := [key for key in own | others if own.get(key) != others.get(key)]:
+        raise ValueError(
+            f"{path} must hold weights of {name}, but {len(wrong)} of their names or shapes "
+            f"differ: {', '.join(wrong[:3])}{' ...' if len(wrong) > 3 else ''}"
+        )
+    network.load_state_dict(state)
     return network
 
 
@@ -168,16 +185,16 @@ def timm_spec(network: Any) -> Spec:
     )
 
 
-def _patches(model: Any, spec: Spec, device: torch.device) -> tuple[tuple[int, int] | None, str]:
-    """Find the grid of patches that attend to each other, or the reason why there is none."""
-    blank = torch.zeros(1, spec.channels, *spec.image_size, device=device)
+def _grid(network: Network) -> tuple[int, int] | None:
+    """Find the grid of patches that attend to each other, if there is one."""
+    size = network.spec.image_size
     try:
-        with explained(model), torch.no_grad():
-            tokens = look(model, blank, "this method").layers[-1].key.shape[2]
-            rows, columns = token_grid(model, tokens, spec.image_size, device).shape
-    except ValueError as error:
-        return None, str(error)
-    return (rows, columns), ""
+        with explained(network.model), torch.no_grad():
+            tokens = look(network.model, network.blank(), "attention").layers[-1].key.shape[2]
+            rows, columns = token_grid(network.model, tokens, size, network.device).shape
+    except ValueError:
+        return None
+    return rows, columns
 
 
 def _beside(first: Network, second: Network) -> Network:

@@ -13,12 +13,20 @@ from torch import Tensor
 from vision_attn.data.batch import Problem
 from vision_attn.data.decode import decode
 from vision_attn.data.transforms import evaluate_batch
+from vision_attn.explaining.objects import Objects
 from vision_attn.recipe import read
 from vision_attn.report.digest import of_bytes
 from vision_attn.spec import Spec
 
 View: TypeAlias = Float[Tensor, "channel height width"]
 """An image as a network reads it."""
+
+
+class Prepared(NamedTuple):
+    """Hold an image as each network reads it, and where its object is, if that is known."""
+
+    views: list[View]
+    mask: Bool[Tensor, "height width"] | None
 
 
 class Photograph(NamedTuple):
@@ -28,18 +36,22 @@ class Photograph(NamedTuple):
     path: str
     content: bytes
     label: int | None
-    mask: None = None
+    objects: Objects | None
 
     @property
     def hash(self) -> str:
         """Fingerprint the file."""
         return of_bytes(self.content)
 
-    def views(self, specs: Sequence[Spec]) -> list[View]:
+    def prepare(self, specs: Sequence[Spec]) -> Prepared:
         """Decode once and prepare for every network; raises ValueError with the reason why not."""
         needed = math.ceil(max(specs[0].image_size) / specs[0].crop)
         pixels = decode(self.content, specs[0].channels, needed)
-        return [evaluate_batch([pixels], spec)[0] for spec in specs]
+        mask = None
+        if self.objects is not None:
+            size = pixels.shape[0], pixels.shape[1]
+            mask = self.objects.mask(Path(self.path).name, size, specs[0])
+        return Prepared([evaluate_batch([pixels], spec)[0] for spec in specs], mask)
 
 
 class Sample(NamedTuple):
@@ -57,9 +69,9 @@ class Sample(NamedTuple):
         """Fingerprint the pixels."""
         return of_bytes(self.image.numpy().tobytes())
 
-    def views(self, specs: Sequence[Spec]) -> list[View]:
+    def prepare(self, specs: Sequence[Spec]) -> Prepared:
         """Normalise as every network wants it."""
-        return [self._view(spec) for spec in specs]
+        return Prepared([self._view(spec) for spec in specs], self.mask)
 
     def _view(self, spec: Spec) -> View:
         if (spec.mean, spec.std) == (self.spec.mean, self.spec.std):
@@ -77,7 +89,8 @@ Item: TypeAlias = Photograph | Sample
 class Files:
     """Image files; labelled if each lies in a folder that is named like a class."""
 
-    def __init__(self, paths: Sequence[Path], names: Sequence[str]):
+    def __init__(self, paths: Sequence[Path], names: Sequence[str], objects: Objects | None = None):
+        self.objects, self.masks = objects, objects.hash if objects else ""
         numbers = {name: number for number, name in enumerate(names)}
         labels = [numbers.get(path.resolve().parent.name) for path in paths]
         self.labelled = None not in labels
@@ -89,7 +102,7 @@ class Files:
     def __iter__(self) -> Iterator[Item | Problem]:
         for path, label in zip(self.paths, self.labels, strict=True):
             try:
-                yield Photograph(path.stem, str(path), path.read_bytes(), label)
+                yield Photograph(path.stem, str(path), path.read_bytes(), label, self.objects)
             except OSError as error:
                 yield Problem(str(path), f"cannot be read: {error.strerror}")
 
@@ -108,7 +121,9 @@ class Split:
         self.name = "valid" if data.test is None else "test"
         self.spec, self.problems = data.spec, data.problems
         self.source: Any = data.valid if data.test is None else data.test
-        self.labelled = data.spec.names == spec.names
+        captions = hasattr(self.source, "references")
+        self.labelled = data.spec.names == spec.names and not captions
+        self.masks = "of the data" if hasattr(self.source, "masks") else ""
 
     def __len__(self) -> int:
         return len(self.problems) + len(self.source)
@@ -116,27 +131,31 @@ class Split:
     def __iter__(self) -> Iterator[Item | Problem]:
         yield from self.problems
         for index in range(len(self.source)):
-            images, labels = self.source.__getitems__([(0, index)])
-            mask = self.source.masks([index])[0] if hasattr(self.source, "masks") else None
+            images, labels, *_ = self.source.__getitems__([(0, index)])
+            mask = self.source.masks([index])[0] if self.masks else None
             label = int(labels[0]) if self.labelled else None
             name = f"{self.name}-{index:05d}"
             yield Sample(name, name, images[0], self.spec, label, mask)
 
 
-def open_source(words: Sequence[str], spec: Spec, out: Path) -> Files | Split:
+def open_source(
+    words: Sequence[str], spec: Spec, out: Path, masks: Path | None = None
+) -> Files | Split:
     """Find images by files, folders, patterns, or one RECIPE.yaml, whose data are taken.
 
-    What lies in `out` is no source. Raises ValueError where there is nothing.
+    `masks` tells where the objects of files are. What lies in `out` is no source. Raises ValueError
+    where there is nothing.
     """
     recipes = [word for word in words if Path(word).suffix in (".yaml", ".yml")]
-    if recipes and len(words) > 1:
-        raise ValueError(f"a recipe stands alone as the source, got {' '.join(words)}")
+    if recipes and (len(words) > 1 or masks):
+        beside = [*words, *([f"--masks {masks}"] if masks else [])]
+        raise ValueError(f"a recipe stands alone as the source, got {' '.join(beside)}")
     if recipes:
         return Split(Path(recipes[0]), spec)
     paths = list(dict.fromkeys(_paths(words, out.resolve())))
     if not paths:
         raise ValueError(f"a source must hold image files, got none in {' '.join(words)}")
-    return Files(paths, spec.names)
+    return Files(paths, spec.names, Objects(masks) if masks else None)
 
 
 def _paths(words: Iterable[str], out: Path) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """What is to be explained of every image: an answer, the truth, or a class by name."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,13 +14,11 @@ PREDICTED, LABEL = "predicted", "label"
 
 @dataclass(frozen=True)
 class Want:
-    """One class of every image; `rank` or `number` says which; with neither it is the label.
-
-    `part` tells the files of several wants apart.
-    """
+    """One class of every image; `rank` or `number` says which; with neither it is the label."""
 
     words: str
     part: str = ""
+    """Names the folder of its maps within that of the method; the network's answer has none."""
     rank: int | None = None
     """0 is the network's answer, 1 its second guess."""
     number: int | None = None
@@ -42,8 +40,10 @@ def wants(chosen: Sequence[str], top_k: int, names: Sequence[str], *, labelled: 
     """Read what is wanted: `predicted`, `label`, class names or numbers.
 
     Raises ValueError for what is no class, for a name that two outputs share, for labels that are
-    not known, and for a `top_k` without `predicted`.
+    not known, for a `top_k` without `predicted`, and if nothing is wanted.
     """
+    if not chosen:
+        raise ValueError(f"--targets must say what to explain: {PREDICTED}, {LABEL} or classes")
     if not 1 <= top_k <= len(names):
         raise ValueError(f"--top-k must be in [1, {len(names)}], got {top_k}")
     if top_k > 1 and PREDICTED not in chosen:
@@ -56,13 +56,14 @@ def wants(chosen: Sequence[str], top_k: int, names: Sequence[str], *, labelled: 
     found: list[Want] = []
     for word in dict.fromkeys(chosen):
         if word == PREDICTED:
-            found += [Want(_guess(rank), f"top{rank + 1}", rank=rank) for rank in range(top_k)]
+            found += [Want(PREDICTED, rank=0)]
+            found += [Want(f"{PREDICTED} {n}", f"top{n}", rank=n - 1) for n in range(2, top_k + 1)]
         elif word == LABEL:
             found.append(Want(LABEL, LABEL))
         else:
             index = class_index(word, names)
             found.append(Want(f"class {index}", f"class{index}", number=index))
-    return [replace(found[0], part="")] if len(found) == 1 else found
+    return found
 
 
 def class_index(word: str, names: Sequence[str]) -> int:
@@ -80,7 +81,3 @@ def class_index(word: str, names: Sequence[str]) -> int:
         f"--targets are {PREDICTED}, {LABEL}, class names or numbers below {len(names)}, got "
         f"{word}{hint}"
     )
-
-
-def _guess(rank: int) -> str:
-    return f"{PREDICTED} {rank + 1}" if rank else PREDICTED

@@ -1,65 +1,46 @@
 """One batch of images: outputs, looks and maps of every network, handed to the export."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from vision_attn.explain.contract import Explainer, Images, Metric
-from vision_attn.explain.localisation import energy_in_mask, pointing_game
-from vision_attn.explain.methods import BASELINES, METHODS
+from vision_attn.explain.contract import Images
+from vision_attn.explain.localisation import LOCALISATION
+from vision_attn.explain.methods import METRICS
+from vision_attn.explaining.columns import EXPLAINERS, Column
+from vision_attn.explaining.intake import Seen
 from vision_attn.explaining.networks import Network
-from vision_attn.explaining.sources import Item, View
-from vision_attn.explaining.wanted import Want
 from vision_attn.report.cost import at_rest
 from vision_attn.report.export import Batch, Explained, export
-from vision_attn.report.looks import Looks, looks
-
-EXPLAINERS: Mapping[str, Explainer] = METHODS | BASELINES
-
-
-class Column(NamedTuple):
-    """What is made of every image: a map of one network by one method for one wanted class."""
-
-    network: Network
-    method: str
-    want: Want
-    settings: dict[str, Any]
-
-
-class Seen(NamedTuple):
-    """An image as each network reads it, and the name its files take."""
-
-    name: str
-    hash: str
-    item: Item
-    views: list[View]
+from vision_attn.report.looks import BUDGET, Looks, joined, looks
 
 
 def write(
     columns: Sequence[Column],
     seen: Sequence[Seen],
     out: Path,
-    metrics: Mapping[str, Metric],
+    scores: Sequence[str],
     formats: Sequence[str],
 ) -> None:
     """Explain a batch and write all of it; columns of one network stand together."""
-    labels = [image.item.label for image in seen]
-    masks = [image.item.mask for image in seen if image.item.mask is not None]
+    labels = [image.label for image in seen if image.label is not None]
+    masks = [image.mask for image in seen if image.mask is not None]
     batch = Batch(
         images=torch.stack([image.views[0] for image in seen]),
         names=[image.name for image in seen],
         hashes=[image.hash for image in seen],
         spec=columns[0].network.spec,
-        labels=None if None in labels else torch.tensor(labels),
+        labels=torch.tensor(labels) if labels else None,
         masks=torch.stack(masks) if masks else None,
     )
     explained: list[Explained] = []
     outputs: dict[str, Tensor] = {}
     who_looks: dict[str, Looks] = {}
+    attending = {x.network.name for x in columns if x.network.grid is not None}
+    budget = BUDGET // max(len(attending), 1)  # two networks share the page
     groups = groupby(columns, lambda column: column.network)
     for place, (network, group) in enumerate(groups):
         images = torch.stack([image.views[place] for image in seen]).to(network.device)
@@ -67,8 +48,8 @@ def write(
             logits = network.model(images)
         outputs[network.name] = logits.float().softmax(-1).cpu()
         if network.grid is not None:
-            who_looks[network.name] = _one_by_one(network, images)
-        explained += [_maps(column, images, logits, batch, metrics) for column in group]
+            who_looks[network.name] = _one_by_one(network, images, budget)
+        explained += [_maps(column, images, logits, batch, scores) for column in group]
     export(
         explained,
         batch,
@@ -81,18 +62,18 @@ def write(
 
 
 def _maps(
-    column: Column, images: Images, logits: Tensor, batch: Batch, metrics: Mapping[str, Metric]
+    column: Column, images: Images, logits: Tensor, batch: Batch, scores: Sequence[str]
 ) -> Explained:
     network = column.network
     targets = column.want.targets(logits, batch.labels)
     maps = EXPLAINERS[column.method](network.model, images, targets)
-    scores = {
-        name: metric(network.model, images, targets, maps) for name, metric in metrics.items()
-    }
-    if batch.masks is not None:
-        masks = batch.masks.to(maps.device)
-        scores["pointing_game"] = pointing_game(maps, masks)
-        scores["energy"] = energy_in_mask(maps, masks)
+    found: dict[str, Tensor] = {}
+    for name in scores:
+        if name in METRICS:
+            found[name] = METRICS[name](network.model, images, targets, maps)
+        else:
+            assert batch.masks is not None  # `lay_out` made sure
+            found[name] = LOCALISATION[name](maps, batch.masks.to(maps.device))
     return Explained(
         model=network.name,
         model_hash=network.hash,
@@ -102,12 +83,10 @@ def _maps(
         targets=targets,
         settings=column.settings,
         tokens=network.grid,
-        scores=scores,
+        scores=found,
     )
 
 
-def _one_by_one(network: Network, images: Images) -> Looks:
+def _one_by_one(network: Network, images: Images, budget: int) -> Looks:
     """Record who looks at whom an image at a time: all layers at once are large."""
-    parts = [looks(network.model, image) for image in images.split(1)]
-    fields = zip(*(part[1:] for part in parts), strict=True)
-    return Looks(parts[0].grid, *(torch.cat(field) for field in fields))
+    return joined([looks(network.model, image, budget=budget) for image in images.split(1)])

@@ -19,12 +19,14 @@ from vision_attn.explain.maps import is_flat
 from vision_attn.explain.methods import SIGNED
 from vision_attn.report.grid import Panel, Rows, grid
 from vision_attn.report.index import append
-from vision_attn.report.looks import Looks
+from vision_attn.report.looks import SHAPES, Looks
 from vision_attn.report.overlay import overlay, pictures, stretched, to_bytes
 from vision_attn.spec import Spec
 
-SHORTEST = 256
+SHORTEST = 224
 """Pixels of an overlay's shorter side at least: smaller images are enlarged to be seen."""
+LEVEL = 2
+"""Of PNG compression: four times as fast as the usual 6, for a tenth more bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,7 @@ def _write_maps(
         if overlays:
             colours = overlay(shown[place], stretches[place], found.method in SIGNED)
             with whole(home / f"{name}.png") as file:
-                Image.fromarray(to_bytes(colours)).save(file, "png")
+                Image.fromarray(to_bytes(colours)).save(file, "png", compress_level=LEVEL)
         yield line
 
 
@@ -159,9 +161,9 @@ def _write_images(
         if batch.masks is not None:
             arrays["mask"] = batch.masks[place].cpu().numpy()
         for model, seen in looks.items():
-            for part in Looks._fields[1:]:
-                arrays[f"looks/{model}/{part}"] = getattr(seen, part)[place].numpy()
-            arrays[f"looks/{model}/grid"] = np.array(seen.grid)
+            for kind, part in seen.parts().items():
+                arrays[f"looks/{model}/{kind}"] = part[place].numpy()
+            arrays |= {f"looks/{model}/{x}": np.array(getattr(seen, x)) for x in SHAPES}
         with whole(folder / f"{name}.npz") as file:
             np.savez_compressed(file, **arrays)
 
@@ -182,4 +184,4 @@ def _write_grids(
         rows = Rows(batch.images[here], batch.spec, labels, masks)
         figure = grid(rows, panels, {model: output[here] for model, output in outputs.items()})
         with whole(folder / f"{name}.png") as file:
-            figure.savefig(file, format="png", dpi=160)
+            figure.savefig(file, format="png", dpi=160, pil_kwargs={"compress_level": LEVEL})

@@ -128,6 +128,8 @@ const pen2d = (canvas) => canvas.getContext("2d", { willReadFrequently: true });
 const bold = (words) => element("b", { textContent: words });
 const plain = (words, kind = "") => element("div", { textContent: words, className: kind });
 
+const setting = ([name, value]) =>
+  `${name} = ${value instanceof Object ? JSON.stringify(value).replaceAll('"', "") : value}`;
 function mapCard(parent, image, base, map) {
   const values = view(Uint16Array, map.values), span = map.high - map.low;
   const colours = view(Uint8Array, content.colours[map.signed ? "RdBu_r" : "inferno"]);
@@ -140,7 +142,7 @@ function mapCard(parent, image, base, map) {
   bar.style.background = `linear-gradient(90deg, ${stops})`;
   for (const end of [first, last]) ends.append(element("span", { textContent: number(end) }));
   const written = Object.entries(map.scores).map(([name, score]) => `${name} ${score.toFixed(3)}`);
-  const settings = Object.entries(map.settings).map((pair) => pair.join(" = ")).join(", ");
+  const settings = Object.entries(map.settings).map(setting).join("\n");
   const head = bold(map.method);
   head.title = settings || "no settings";
   const caption = [head, ` for ${map.target}${map.flat ? " · says nothing" : ""}`, bar, ends];
@@ -183,10 +185,20 @@ function looksCard(parent, image, base, model) {
     const place = `row ${Math.floor(best / columns) + 1}, column ${best % columns + 1}`;
     return `${place} gets ${(100 * high).toFixed(1)} % of ${(100 * sum).toFixed(0)} %`;
   };
-  const made = card(parent, base, [bold("looks"), ` of one patch in ${rows} × ${columns}`,
+  const kind = `${model.looks.patches}` === `${grid}` ? "patches" : "patch groups";
+  const made = card(parent, base, [bold("looks"), ` of one of ${rows} × ${columns} ${kind}`,
     slider("layer", layers, layer(), (at) => (at < layers ? at + 1 : "all, by rollout"), choose(state.layer)),
-    slider("head", heads, head(), (at) => at || "mean", choose(state.head))], draw, tell);
+    slider("head", heads, head(), (at) => at || "mean", choose(state.head)),
+    gathering(model.looks)], draw, tell);
   made.moves = true;
+}
+function gathering({ patches, sinks }) {
+  const count = patches[0] * patches[1], warns = sinks > Math.max((10 * content.sinks) / count, 0.25);
+  const words = `${content.sinks} of ${count} patches get ${(100 * sinks).toFixed(0)} % of all`;
+  return Object.assign(plain(words, warns ? "wrong" : ""), {
+    title: "Looks of all patches in the last layer, mean over heads. Where few patches get most of "
+      + "them, maps show these attention sinks rather than the object.",
+  });
 }
 function slider(name, most, now, words, change) {
   const label = element("label"), text = element("span");

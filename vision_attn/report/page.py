@@ -18,10 +18,11 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from vision_attn.engine.atomic import whole
+from vision_attn.explain.methods import AGNOSTIC
 from vision_attn.explain.methods import SIGNED as SIGNED_METHODS
-from vision_attn.report.figures import title
+from vision_attn.report.figures import TITLES, title
 from vision_attn.report.index import index
-from vision_attn.report.looks import LEVELS, Looks
+from vision_attn.report.looks import LEVELS, SHAPES, SINKS, Looks
 from vision_attn.report.overlay import SIGNED, UNSIGNED, rims
 
 HERE = Path(__file__).parent
@@ -63,6 +64,7 @@ def page(folder: Path | str, *, heading: str = "Where they look", most: int = 10
         "heading": heading,
         "total": len(names),
         "levels": LEVELS,
+        "sinks": SINKS,
         "steps": STEPS,
         "colours": {x: store.add(_colours(x)) for x in (UNSIGNED, SIGNED)},
         "images": [
@@ -96,7 +98,7 @@ def _image(folder: Path, name: str, lines: list[dict[str, Any]], store: Store) -
         about = json.loads(str(file["about"]))
         models = [
             {
-                "name": title(model),
+                "name": TITLES.get(model, model),
                 "answer": about["answers"].get(model),
                 "maps": [_map(folder, line, store) for line in group],
                 "looks": _looks(file, model, store),
@@ -123,7 +125,7 @@ def _map(folder: Path, line: Mapping[str, Any], store: Store) -> dict[str, Any]:
         "method": title(line["method"]),
         "signed": line["method"] in SIGNED_METHODS,
         "flat": line["flat"],
-        "target": line["target_name"],
+        "target": "every class" if line["method"] in AGNOSTIC else line["target_name"],
         "scores": {title(name): score for name, score in line["scores"].items()},
         "settings": line["settings"],
         "shape": list(values.shape),
@@ -144,11 +146,11 @@ def sampled(values: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "row
 def _looks(file: Mapping[str, Any], model: str, store: Store) -> dict[str, Any] | None:
     if f"looks/{model}/levels" not in file:
         return None
-    part = {name: file[f"looks/{model}/{name}"] for name in Looks._fields[1:]}
-    places = {name: store.add(array.tobytes()) for name, array in part.items()}
-    layers, heads = part["levels"].shape[:2]
-    grid = file[f"looks/{model}/grid"].tolist()
-    return {"grid": grid, "layers": layers, "heads": heads, **places}
+    found = {name: file[f"looks/{model}/{name}"] for name in Looks._fields}
+    layers, heads = found["levels"].shape[:2]
+    small = {name: found.pop(name).tolist() for name in (*SHAPES, "sinks")}
+    places = {name: store.add(array.tobytes()) for name, array in found.items()}
+    return {"layers": layers, "heads": heads, **small, **places}
 
 
 def _picture(picture: UInt8[np.ndarray, "height width rgb"], store: Store) -> list[Any]:

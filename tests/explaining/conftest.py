@@ -1,0 +1,34 @@
+"""Run folders, a recipe and a folder of pictures to explain."""
+
+import pytest
+from tiny_runs import DATA, RECIPES, VIT, draw, write_run
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Two networks of the same data."""
+    home = tmp_path_factory.mktemp("runs")
+    return {name: write_run(home / name, name) for name in RECIPES}
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory):
+    """Five scenes to explain."""
+    path = tmp_path_factory.mktemp("recipe") / "scenes.yaml"
+    path.write_text(DATA + VIT)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Four good files, two of them of one content and two of one name, and three bad ones."""
+    home = tmp_path / "pictures"
+    (home / "star").mkdir(parents=True)
+    (home / ".thumbnails").mkdir()
+    for place, name in enumerate(("a.jpg", "wide.png", "star/a.jpg", ".thumbnails/hidden.jpg")):
+        draw(home / name, seed=place)
+    (home / "copy.jpg").write_bytes((home / "a.jpg").read_bytes())
+    (home / "cut.jpg").write_bytes((home / "a.jpg").read_bytes()[:300])
+    (home / "empty.png").write_bytes(b"")
+    (home / "notes.txt").write_text("no picture")
+    return home

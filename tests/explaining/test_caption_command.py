@@ -1,0 +1,157 @@
+"""`vision-attn caption` and `evaluate` on runs of captioners, from recipe to figure."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vision_attn.__main__ import main
+from vision_attn.models.captioner import Captioner
+from vision_attn.recipe import load_model, read, start_from
+
+ROOT = Path(__file__).parents[2]
+ENCODER = "{name: resnet, depths: [1, 1, 1, 1], channels: [2, 3, 5, 7], stem: small}"
+KINDS = {
+    "soft": (ENCODER, "{name: lstm, dim: 8}"),
+    "hard": (ENCODER, "{name: lstm, dim: 8, look: hard}"),
+    "transformer": (ENCODER, "{name: transformer, dim: 8, depth: 1, heads: 2}"),
+    "glimpse": ("{name: retina, size: 6, scales: 2, channels: [4]}", "{name: glimpse, dim: 8}"),
+}
+RECIPE = """\
+run: {run}
+data: {{name: scene_captions, image_size: 24, train: 7, valid: 5, test: 4}}
+model: {{name: captioner, encoder: {encoder}, decoder: {decoder}}}
+task: {{name: captioning, longest: 7}}
+train: {{steps: 1, batch_size: 5, device: cpu}}
+"""
+LABELS = """\
+run: {run}
+data: {{name: scenes, image_size: 24, train: 7, valid: 5, test: 4}}
+model: {encoder}
+train: {{steps: 1, batch_size: 5, device: cpu}}
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Tiny finished runs of every kind, and one of a network that tells labels."""
+    folder = tmp_path_factory.mktemp("captioners")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISION_ATTN_CACHE", str(folder / "cache"))
+        patch.syspath_prepend(ROOT)
+        import train
+
+        for kind, (encoder, decoder) in KINDS.items():
+            text = RECIPE.format(run=folder / kind, encoder=encoder, decoder=decoder)
+            (folder / f"{kind}.yaml").write_text(text)
+            train.main([str(folder / f"{kind}.yaml")])
+        (folder / "labels.yaml").write_text(LABELS.format(run=folder / "labels", encoder=ENCODER))
+        train.main([str(folder / "labels.yaml")])
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name in ("one", "two"):
+        colours = np.random.default_rng(len(name)).integers(0, 255, (31, 40, 3), np.uint8)
+        Image.fromarray(colours).save(folder / f"{name}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_caption_writes_lines_figures_and_looks(runs, pictures, kind, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--beams", "3", "--best", "2", "--longest", "5"]
+    assert main(["caption", str(runs / kind), str(pictures), *options, "--device", "cpu"]) == 0
+    told = capsys.readouterr()
+    assert "broken.png: " in told.err
+    lines = [json.loads(line) for line in (out / "captions.jsonl").read_text().splitlines()]
+    assert [line["image"] for line in lines] == ["one", "two"]
+    for line in lines:
+        assert len(line["captions"]) == 2
+        best = line["captions"][0]
+        assert f"{line['image']}: {best['text']} ({best['log_prob']:.2f})" in told.out
+        assert len(best["looks"]) == len(best["words"]) <= 5
+        assert all(-1 <= x <= 1 for look in best["looks"] for x in look)
+        with Image.open(out / f"{line['image']}.png") as figure:
+            assert figure.width > 300
+        with np.load(out / f"{line['image']}.npz") as looks:
+            assert len(looks["0/words"]) == len(best["words"])
+            part = "0/centres" if kind == "glimpse" else "0/weights"
+            assert len(looks[part]) == len(best["words"])
+            assert ("0/places" in looks) == (kind == "hard")
+    (problem,) = (out / "problems.jsonl").read_text().splitlines()
+    assert json.loads(problem)["path"].endswith("broken.png")
+
+
+def test_captions_are_those_of_the_model(runs, pictures, tmp_path):
+    out = tmp_path / "out"
+    main(["caption", str(runs / "soft"), str(pictures / "one.png"), "--out", str(out)])
+    (line,) = map(json.loads, (out / "captions.jsonl").read_text().splitlines())
+    model, spec = load_model(runs / "soft")
+    from vision_attn.data.decode import decode
+    from vision_attn.data.transforms import evaluate_batch
+
+    pixels = decode((pictures / "one.png").read_bytes(), 3, 24)
+    (own,) = model.search(evaluate_batch([pixels], spec), beams=5)[0]
+    assert line["captions"][0]["words"] == [spec.names[x] for x in own.words]
+    assert line["captions"][0]["log_prob"] == pytest.approx(own.log_prob, abs=1e-3)
+
+
+def test_a_recipe_is_a_source_of_images(runs, tmp_path):
+    out = tmp_path / "out"
+    recipe = str(runs / "soft.yaml")
+    assert main(["caption", str(runs / "hard"), recipe, "--out", str(out), "--limit", "3"]) == 0
+    assert len((out / "captions.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_evaluate_scores_a_run_of_captions(runs, kind, capsys):
+    assert main(["evaluate", str(runs / kind), "--device", "cpu"]) == 0
+    numbers = json.loads((runs / kind / "evaluation-test.json").read_text())
+    assert numbers["images"] == 4
+    assert {"bleu4", "cider_d", "rouge_l", "exact", "word_loss"} <= set(numbers)
+    assert f"test cider_d = {numbers['cider_d']:.6g}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["caption", "labels", "soft.yaml", "--out", "x"], "tells labels; vision-attn explain"),
+        (["explain", "soft", "soft.yaml", "--out", "x"], "says captions; vision-attn caption"),
+        (["compare", "soft", "--out", "x"], "which tell labels"),
+        (["caption", "soft", "no.png", "--out", "x"], "no such file"),
+    ],
+)
+def test_runs_of_another_kind_are_refused(runs, arguments, said, capsys, monkeypatch):
+    monkeypatch.chdir(runs)
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_encoder_starts_from_a_network_that_tells_labels(runs):
+    recipe = read(runs / "soft.yaml")
+    earlier, spec = load_model(runs / "soft")
+    torch.manual_seed(9)
+    model = recipe.model.build(spec)
+    said = start_from(model, str(runs / "labels"))
+    assert sorted(said) == [
+        f"fc.{x}: left out, a captioner has no head for labels" for x in ("bias", "weight")
+    ]
+    labels, _ = load_model(runs / "labels")
+    assert isinstance(model, Captioner)
+    for name, value in model.encoder.network.state_dict().items():
+        assert torch.equal(value, labels.state_dict()[name])
+    assert start_from(model, str(runs / "soft")) == []
+    assert all(torch.equal(x, earlier.state_dict()[name]) for name, x in model.state_dict().items())
+
+
+def test_a_retina_has_nothing_to_start_from(runs):
+    model, _ = load_model(runs / "glimpse")
+    with pytest.raises(ValueError, match="a retina has no weights to start from"):
+        start_from(model, str(runs / "labels"))

@@ -1,0 +1,271 @@
+"""The explain command as a user meets it: what is written, left out, resumed and refused."""
+
+import csv
+import gc
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_runs import draw, write_run
+
+from vision_attn.__main__ import main
+from vision_attn.data.config import ScenesConfig
+from vision_attn.explain.localisation import pointing_game
+from vision_attn.explain.methods import METHODS, METRICS
+from vision_attn.explaining import command
+from vision_attn.explaining.command import explain
+from vision_attn.recipe import load_model
+from vision_attn.report.index import index
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def lines(folder):
+    return {line["file"]: line for line in index(folder)}
+
+
+def test_every_good_file_is_explained_and_every_bad_one_listed(runs, pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["explain", str(runs["vit"]), str(pictures), "--out", str(out)]
+    assert main([*arguments, "--batch-size", "2", "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"3 images explained, 1 had been before\nreport: {out}/report.html\n"
+    assert said.err == f"3 files left out, listed in {out}/problems.jsonl\n"
+    problems = [json.loads(line) for line in (out / "problems.jsonl").read_text().splitlines()]
+    assert {problem["path"].rpartition("/")[2]: problem["reason"][:8] for problem in problems} == {
+        "cut.jpg": "damaged:",
+        "empty.png": "empty fi",
+        "notes.txt": "not an i",
+    }
+    (other,) = {line["image"] for line in index(out)} - {"a", "wide"}
+    assert other == f"a-{lines(out)[f'vit/rollout/{other}.npz']['image_hash']}"
+    expected = {"index.jsonl", "scores.csv", "problems.jsonl", "report.html"}
+    for name in ("a", "wide", other):
+        expected |= {f"{name}.npz", f"{name}.png"}
+        for method in ("grad_cam", "rollout", "relevance"):
+            expected |= {f"vit/{method}/{name}.npz", f"vit/{method}/{name}.png"}
+    assert files(out) == expected
+
+
+def test_maps_are_those_of_the_method_for_the_answer_of_the_network(runs, recipe, tmp_path):
+    explain(str(runs["vit"]), [str(recipe)], tmp_path, batch_size=2, formats=[], device="cpu")
+    model, spec = load_model(runs["vit"])
+    test = ScenesConfig(image_size=24, train=7, valid=5, test=5).build().test
+    images, _ = test.__getitems__([(0, index) for index in range(5)])
+    answers = model(images).argmax(-1)
+    expected = METHODS["relevance"](model, images, answers)
+    for place in range(5):
+        with np.load(tmp_path / f"vit/relevance/test-{place:05d}.npz") as file:
+            np.testing.assert_allclose(file["map"], expected[place].numpy(), rtol=1e-3, atol=1e-6)
+            about = json.loads(str(file["about"]))
+        assert about["target_name"] == spec.names[answers[place]]
+        assert about["tokens"] == [6, 6]
+        assert about["model_hash"] == index(tmp_path)[0]["model_hash"]
+        assert about["settings"]["target"] == "predicted"
+    assert not [name for name in files(tmp_path) if name.endswith((".png", ".html"))]
+
+
+def test_finished_images_are_left_alone_whatever_they_are_called(runs, pictures, tmp_path):
+    out = tmp_path / "out"
+    first = explain(str(runs["resnet"]), [str(pictures)], out, device="cpu", formats=[])
+    before = {name: (out / name).stat().st_mtime_ns for name in files(out) if "npz" in name}
+    (pictures / "a.jpg").rename(pictures / "renamed.jpg")
+    draw(pictures / "new.png", seed=9)
+    second = explain(str(runs["resnet"]), [str(pictures)], out, device="cpu", formats=["page"])
+    assert (first.explained, first.finished) == (3, 1)
+    assert (second.explained, second.finished) == (1, 4)
+    after = {name: (out / name).stat().st_mtime_ns for name in files(out) if "npz" in name}
+    assert before.items() < after.items()
+    assert {"new.npz", "resnet/grad_cam/new.npz"} == after.keys() - before.keys()
+
+
+def test_other_methods_and_classes_are_added_to_a_folder(runs, recipe, tmp_path):
+    settings = {"device": "cpu", "formats": []}
+    explain(str(runs["vit"]), [str(recipe)], tmp_path, **settings)
+    explain(str(runs["vit"]), [str(recipe)], tmp_path, targets=["label", "0"], **settings)
+    folders = {name.rpartition("/")[0] for name in files(tmp_path) if name.startswith("vit")}
+    assert folders == {
+        "vit/grad_cam",
+        "vit/grad_cam/label",
+        "vit/grad_cam/class0",
+        "vit/relevance",
+        "vit/relevance/label",
+        "vit/relevance/class0",
+        "vit/rollout",
+    }
+    again = explain(str(runs["vit"]), [str(recipe)], tmp_path, targets=["label"], **settings)
+    assert (again.explained, again.finished) == (0, 5)
+
+
+def test_a_call_that_was_cut_short_goes_on_where_it_stopped(runs, recipe, tmp_path, monkeypatch):
+    written, calls = command.write, []
+
+    def killed(columns, batch, *rest):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append([seen.name for seen in batch])
+        written(columns, batch, *rest)
+
+    monkeypatch.setattr(command, "write", killed)
+    settings = {"device": "cpu", "batch_size": 2, "formats": ["page"]}
+    with pytest.raises(KeyboardInterrupt):
+        explain(str(runs["resnet"]), [str(recipe)], tmp_path, **settings)
+    with (tmp_path / "index.jsonl").open("a") as file:
+        file.write('{"image": "cut sho')
+    monkeypatch.setattr(command, "write", written)
+    outcome = explain(str(runs["resnet"]), [str(recipe)], tmp_path, **settings)
+    assert (outcome.explained, outcome.finished) == (1, 4)
+    assert len(lines(tmp_path)) == 5
+
+
+def test_two_networks_stand_side_by_side(runs, recipe, tmp_path, capsys):
+    arguments = ["explain", str(runs["vit"]), str(recipe), "--against", str(runs["resnet"])]
+    arguments += ["--methods", "grad_cam,relevance", "--targets", "predicted,label"]
+    assert main([*arguments, "--top-k", "2", "--limit", "2", "--out", str(tmp_path)]) == 0
+    assert "relevance is undefined for resnet: relevance needs" in capsys.readouterr().err
+    assert "<title>Where vit and resnet look</title>" in (tmp_path / "report.html").read_text()
+    models = {(x["model"], x["method"]) for x in index(tmp_path)}
+    assert models == {("vit", "grad_cam"), ("vit", "relevance"), ("resnet", "grad_cam")}
+    assert {x["settings"]["target"] for x in index(tmp_path)} == {
+        "predicted",
+        "predicted 2",
+        "label",
+    }
+    with Image.open(tmp_path / "test-00000.png") as grid:
+        assert grid.width > 2 * grid.height
+
+
+def test_scores_are_those_of_the_metrics_with_a_table(runs, recipe, tmp_path):
+    scores = ["deletion", "pointing_game"]
+    settings = {"targets": ["label"], "methods": ["saliency"], "formats": [], "device": "cpu"}
+    explain(str(runs["resnet"]), [str(recipe)], tmp_path, scores=scores, **settings)
+    model, _ = load_model(runs["resnet"])
+    test = ScenesConfig(image_size=24, train=7, valid=5, test=5).build().test
+    images, labels = test.__getitems__([(0, index) for index in range(5)])
+    maps = METHODS["saliency"](model, images, labels)
+    expected = {
+        "deletion": METRICS["deletion"](model, images, labels, maps),
+        "pointing_game": pointing_game(maps, test.masks(list(range(5)))),
+    }
+    with (tmp_path / "scores.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "saliency"]
+    for name, values in expected.items():
+        assert [float(row[name]) for row in rows] == pytest.approx(values.tolist(), abs=1e-4)
+    table = (tmp_path / "scores.md").read_text().splitlines()
+    assert [row.split(" | ")[1] for row in table[2:5]] == ["saliency", "*random*", "*centre*"]
+    assert f"| 5 | {expected['deletion'].mean():.3f} (" in table[2]
+
+
+def test_boxes_of_the_users_photographs_score_maps(runs, tmp_path):
+    for place, name in enumerate(("a", "b", "c")):
+        draw(tmp_path / f"{name}.png", place, size=(24, 24))
+    found = {"images": [], "annotations": []}
+    for number, (name, box) in enumerate(
+        {"a.png": [0, 0, 24, 24], "b.png": [0, 0, 12, 24]}.items()
+    ):
+        found["images"].append({"id": number, "file_name": name, "height": 24, "width": 24})
+        found["annotations"].append({"image_id": number, "bbox": box})
+    (tmp_path / "boxes.json").write_text(json.dumps(found))
+    arguments = [
+        "explain",
+        str(runs["vit"]),
+        str(tmp_path / "*.png"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    arguments += ["--masks", str(tmp_path / "boxes.json"), "--scores", "energy_in_mask"]
+    assert main([*arguments, "--methods", "rollout", "--formats", ""]) == 0
+    shares = {x["image"]: x["scores"]["energy_in_mask"] for x in index(tmp_path / "out")}
+    assert shares["a"] == pytest.approx(1)
+    assert 0 < shares["b"] < 1
+    (problem,) = (tmp_path / "out" / "problems.jsonl").read_text().splitlines()
+    assert "boxes.json lists no object in it" in problem
+    with np.load(tmp_path / "out" / "b.npz") as file:
+        assert file["mask"][:, :12].all()
+        assert not file["mask"][:, 12:].any()
+
+
+def test_untrained_networks_say_so_in_every_output(pictures, tmp_path, capsys):
+    arguments = ["explain", "timm:test_resnet", str(pictures / "wide.png"), "--out", str(tmp_path)]
+    assert main([*arguments, "--random-weights"]) == 0
+    (line,) = index(tmp_path)
+    assert line["model"] == "test_resnet_random_weights"
+    assert line["settings"]["weights"] == "random"
+    assert "test_resnet_random_weights" in (tmp_path / "scores.csv").read_text()
+    assert "Where test_resnet_random_weights look" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "test_resnet_random_weights/grad_cam/wide.png").exists()
+
+
+def test_a_folder_of_another_networks_maps_is_not_written_over(runs, recipe, tmp_path, capsys):
+    retrained = write_run(tmp_path / "vit", "vit", seed=12)
+    out = tmp_path / "out"
+    explain(str(runs["vit"]), [str(recipe)], out, formats=[], device="cpu", limit=1)
+    before = files(out)
+    assert main(["explain", str(retrained), str(recipe), "--out", str(out)]) == 2
+    assert "holds maps of other networks or weights (vit); give another" in capsys.readouterr().err
+    assert files(out) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--formats", "pages"], "--formats: there is no pages; did you mean page?"),
+        (["--targets", "label,stat"], "got stat; did you mean star?"),
+        (["--methods", "rolout"], "--methods: there is no rolout; did you mean rollout?"),
+    ],
+)
+def test_wrong_options_leave_nothing_behind(runs, recipe, tmp_path, capsys, arguments, message):
+    arguments = [
+        "explain",
+        str(runs["vit"]),
+        str(recipe),
+        "--out",
+        str(tmp_path / "out"),
+        *arguments,
+    ]
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_if_no_image_can_be_used_the_reasons_are_told(runs, pictures, tmp_path, capsys):
+    arguments = ["explain", str(runs["vit"]), str(pictures / "notes.txt")]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == (
+        f"none of 1 images could be used; the first are\n"
+        f"  {pictures / 'notes.txt'}: not an image, or in an unknown format\n"
+    )
+
+
+def test_memory_does_not_grow_with_the_number_of_images(runs, tmp_path, monkeypatch):
+    generator = np.random.default_rng(0)
+    for place in range(500):
+        pixels = generator.integers(0, 256, (24, 24, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{place:03d}.bmp")
+    peaks, tensors, written = [], [], command.write
+
+    def watched(*arguments):
+        written(*arguments)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        if len(peaks) in (5, 25):
+            tensors.append(sum(issubclass(type(x), torch.Tensor) for x in gc.get_objects()))
+        tracemalloc.reset_peak()
+
+    monkeypatch.setattr(command, "write", watched)
+    settings = {"batch_size": 20, "formats": [], "device": "cpu"}
+    tracemalloc.start()
+    try:
+        outcome = explain(
+            str(runs["resnet"]), [str(tmp_path / "*.bmp")], tmp_path / "out", **settings
+        )
+    finally:
+        tracemalloc.stop()
+    assert outcome.explained == 500
+    assert tensors[0] == tensors[1]
+    # What stays in mind of an image is its name and fingerprint: less than a kilobyte.
+    assert max(peaks[-3:]) - max(peaks[4:7]) < 18 * 20 * 1024

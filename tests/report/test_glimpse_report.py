@@ -1,0 +1,69 @@
+"""The report on a moving eye: figures, numbers and the document."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import SPEC, subject  # noqa: F401  # the fixtures' own builder
+
+from vision_attn.models.glimpse_config import GlimpseConfig
+from vision_attn.report.glimpses import Price, glimpse_report, heat, place_figure, step_figure
+from vision_attn.report.interval import share
+from vision_attn.report.measure import Subject
+from vision_attn.report.walk import Habits, habits, multiply_adds
+
+
+@pytest.fixture
+def eye(subjects):
+    torch.manual_seed(3)
+    model = GlimpseConfig(glimpses=3, size=4, scales=2, hidden=8).build(SPEC)
+    return Subject("eye", subjects[0].run, model, ())
+
+
+def test_the_report_tells_what_was_measured(eye, subjects, evidence, tmp_path):
+    few = replace(evidence, images=evidence.images[:2], labels=evidence.labels[:2])
+    report = glimpse_report(eye, subjects, few, tmp_path, command="make it")
+    numbers = json.loads((tmp_path / "glimpses.json").read_text())
+    found = habits(eye.model, evidence.batches)
+    assert numbers["images"] == 11
+    assert [step["accuracy"] for step in numbers["after"]] == pytest.approx(
+        [hits / 11 for hits in found.hits.tolist()]
+    )
+    costs = multiply_adds(eye.model, evidence.images)
+    assert [step["multiply_adds"] for step in numbers["after"]] == costs
+    assert numbers["others"].keys() == {"vit", "resnet"}
+    words = report.read_text()
+    error = 100 * (1 - found.hits[-1].item() / 11)
+    assert f"| 3 glimpses | {error:.2f} %" in words
+    assert "`make it`" in words
+    assert "has seen enough" not in words
+    for name in ("steps.png", "places.png", "trail-00.png", "trail-01.png", "trail-01.gif"):
+        assert (tmp_path / name).stat().st_size > 1000
+        assert name in words
+
+
+def test_heat_counts_places_where_they_are():
+    centres = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [0.6, -0.9], [0.6, -0.9]])
+    expected = torch.zeros(4, 4)
+    expected[0, 0], expected[3, 3], expected[0, 3] = 0.25, 0.25, 0.5
+    torch.testing.assert_close(heat(centres, 4), expected)
+
+
+def test_places_are_drawn_together_and_for_every_glimpse():
+    centres = torch.zeros(7, 3, 2)
+    centres[:, 1] = 1.0
+    figure = place_figure(Habits(centres, torch.zeros(3), torch.full((7,), 3)))
+    assert [ax.get_title() for ax in figure.axes] == ["all", "glimpse 1", "glimpse 2", "glimpse 3"]
+    assert figure.axes[2].images[0].get_array()[-1, -1] == 1
+    assert "50.0 % of the places after the first lie at the border" in figure._supxlabel.get_text()
+
+
+def test_accuracy_is_drawn_over_what_it_takes():
+    steps = [Price(str(n), share(n, 10), n * 10**6) for n in (1, 2, 3)]
+    figure = step_figure(steps, [Price("resnet", share(9, 10), 5 * 10**7)])
+    (ax,) = figure.axes
+    line, rival = ax.lines
+    assert line.get_xydata().tolist() == [[1, 10], [2, 20], [3, 30]]
+    assert rival.get_xydata().tolist() == [[50, 90]]
+    assert {text.get_text() for text in ax.texts} == {"1", "2", "3", "ResNet"}

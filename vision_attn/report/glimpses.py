@@ -1,0 +1,214 @@
+"""The report on a moving eye: its trails, the places it visits, and what each glimpse is worth."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vision_attn.engine.run import replace
+from vision_attn.report.compare import DPI
+from vision_attn.report.figures import FAINT, INK, STYLE, colour, title
+from vision_attn.report.findings import percent
+from vision_attn.report.interval import Estimate, share
+from vision_attn.report.markdown import table
+from vision_attn.report.measure import Evidence, Subject, accuracy, check_alike
+from vision_attn.report.overlay import UNSIGNED
+from vision_attn.report.trail import save_animation, trail, trail_figure, trail_frames
+from vision_attn.report.walk import Habits, habits, multiply_adds, walk
+
+CELLS = 24
+"""A side of a heat map of places."""
+
+
+class Price(NamedTuple):
+    """What an answer is worth, and what it takes."""
+
+    name: str
+    accuracy: Estimate
+    multiply_adds: int
+
+
+def glimpse_report(
+    eye: Subject, others: Sequence[Subject], evidence: Evidence, folder: Path, *, command: str
+) -> Path:
+    """Measure a moving eye, beside networks that see the whole image; give the report.
+
+    Writes glimpses.md, glimpses.json, figures, and the trail over each of the evidence's images as
+    PNG and as GIF. Raises ValueError if the networks were trained on other data than each other.
+    """
+    check_alike([eye, *others])
+    model: Any = eye.model
+    sample = evidence.images[:1].to(eye.device)
+    found = habits(model, evidence.batches)
+    costs = multiply_adds(model, sample)
+    images = len(found.centres)
+    steps = [
+        Price(f"{number}", share(int(hits), images), cost)
+        for number, (hits, cost) in enumerate(zip(found.hits, costs, strict=True), 1)
+    ]
+    rivals = [
+        Price(x.name, accuracy(x, evidence.batches), multiply_adds(x.model, sample)[-1])
+        for x in others
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {"steps": step_figure(steps, rivals), "places": place_figure(found)}
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=DPI)
+    trails = _trails(eye, evidence, folder)
+    numbers = _numbers(steps, rivals, found)
+    replace(folder / "glimpses.json", json.dumps(numbers, indent=2) + "\n")
+    report = folder / "glimpses.md"
+    replace(report, _markdown(eye.name, steps, rivals, numbers, trails, command))
+    return report
+
+
+def _trails(eye: Subject, evidence: Evidence, folder: Path) -> list[str]:
+    """Draw the trail over every image, and name the files."""
+    model: Any = eye.model
+    names = []
+    for number, (image, label) in enumerate(zip(evidence.images, evidence.labels, strict=True)):
+        batch = image[None].to(eye.device)
+        drawn = trail(
+            batch,
+            walk(model, batch),
+            eye.run.spec,
+            label=int(label),
+            growth=getattr(model.config, "growth", 1.0),
+        )
+        names.append(f"trail-{number:02d}")
+        trail_figure(drawn).savefig(folder / f"{names[-1]}.png", dpi=DPI)
+        save_animation(trail_frames(drawn), folder / f"{names[-1]}.gif")
+    return names
+
+
+def step_figure(steps: Sequence[Price], rivals: Sequence[Price]) -> Figure:
+    """Draw accuracy after each glimpse over the multiply-adds so far, rivals as single points."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+        ax = figure.subplots()
+        across = [step.multiply_adds / 1e6 for step in steps]
+        up = [100 * step.accuracy.value for step in steps]
+        ax.plot(across, up, color=colour(0), linewidth=1.8, marker="o", markersize=4)
+        ax.fill_between(
+            across,
+            [100 * step.accuracy.low for step in steps],
+            [100 * step.accuracy.high for step in steps],
+            color=colour(0),
+            alpha=0.15,
+            linewidth=0,
+        )
+        for step, x, y in zip(steps, across, up, strict=True):
+            _note(ax, step.name, x, y, colour(0))
+        for number, rival in enumerate(rivals, 1):
+            x, y = rival.multiply_adds / 1e6, 100 * rival.accuracy.value
+            ax.plot([x], [y], "s", color=colour(number), markersize=6)
+            _note(ax, title(rival.name), x, y, colour(number))
+        ax.set_xscale("log")
+        ax.set_xlabel("million multiply-adds an image")
+        ax.set_ylabel("accuracy, %")
+        ax.set_title("after each glimpse, numbered", size=9, color=INK, loc="left")
+        ax.grid(color="#d0d7de", linewidth=0.6)
+        ax.set_axisbelow(True)
+        ax.margins(x=0.12)
+    return figure
+
+
+def _note(ax: Any, words: str, x: float, y: float, ink: str) -> None:
+    ax.annotate(
+        words, (x, y), xytext=(0, 6), textcoords="offset points", color=ink, size=8, ha="center"
+    )
+
+
+def place_figure(found: Habits) -> Figure:
+    """Draw how often each place is visited: by all glimpses together, then by each of them."""
+    steps = found.centres.shape[1]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(1.35 * (steps + 1) + 0.2, 1.75), layout="constrained")
+        axes = figure.subplots(1, steps + 1, squeeze=False)[0]
+        groups = [found.centres.flatten(0, 1), *found.centres.unbind(1)]
+        for number, (ax, centres) in enumerate(zip(axes, groups, strict=True)):
+            ax.imshow(heat(centres).numpy(), cmap=UNSIGNED, vmin=0, extent=(-1, 1, 1, -1))
+            ax.set_title(f"glimpse {number}" if number else "all", size=8, color=INK)
+            ax.set_xticks([])
+            ax.set_yticks([])
+        figure.supxlabel(
+            f"{percent(found.border)} of the places after the first lie at the border, "
+            f"on {len(found.centres):,} images",
+            size=8,
+            color=FAINT,
+        )
+    return figure
+
+
+def heat(centres: Float[Tensor, "place xy"], cells: int = CELLS) -> Float[Tensor, "row column"]:
+    """Count the share of places in every cell of the image."""
+    cell = ((centres + 1) / 2 * cells).long().clamp(0, cells - 1)
+    counts = torch.bincount(cell[:, 1] * cells + cell[:, 0], minlength=cells**2)
+    return counts.view(cells, cells) / max(len(centres), 1)
+
+
+def _numbers(steps: Sequence[Price], rivals: Sequence[Price], found: Habits) -> dict[str, Any]:
+    return {
+        "images": len(found.centres),
+        "border": found.border,
+        "glimpses": found.taken.float().mean().item(),
+        "after": [_entry(step) for step in steps],
+        "others": {rival.name: _entry(rival) for rival in rivals},
+    }
+
+
+def _entry(price: Price) -> dict[str, Any]:
+    value, low, high, _ = price.accuracy
+    return {
+        "accuracy": value,
+        "accuracy_interval": [low, high],
+        "multiply_adds": price.multiply_adds,
+    }
+
+
+def _markdown(
+    name: str,
+    steps: Sequence[Price],
+    rivals: Sequence[Price],
+    numbers: dict[str, Any],
+    trails: Sequence[str],
+    command: str,
+) -> str:
+    rows = [["", "one-pass error", "95 % interval", "multiply-adds"]]
+    rows += [_row(f"{step.name} glimpse{'s' * (step.name != '1')}", step) for step in steps]
+    rows += [_row(title(rival.name), rival) for rival in rivals]
+    stopped = numbers["glimpses"] < len(steps)
+    enough = f" It has seen enough after {numbers['glimpses']:.2f} glimpses on average."
+    parts = [
+        f"# Where {title(name)} looks, and what for",
+        f"On {numbers['images']:,} held-out images, each seen in one pass without any draw."
+        f"{enough if stopped else ''} Made, and made again, by `{command}`. The numbers: "
+        f"[glimpses.json](glimpses.json).",
+        table(rows),
+        "![Accuracy after each glimpse](steps.png)",
+        "Multiply-adds are those of matrix products and convolutions for one image; cutting out "
+        "patches is left out.",
+        "## The places it visits",
+        "![Visited places](places.png)",
+        "## Trails",
+        "Boxes are the finest patch, dotted ones the wider patches of the last glimpse.",
+        *(f"![Trail]({trail}.png)" for trail in trails),
+        "Animated: " + ", ".join(f"[{trail}.gif]({trail}.gif)" for trail in trails) + ".",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(name: str, price: Price) -> list[str]:
+    value, low, high, _ = price.accuracy
+    return [
+        name,
+        f"{100 * (1 - value):.2f} %",
+        f"{100 * (1 - high):.2f}-{100 * (1 - low):.2f}",
+        f"{price.multiply_adds / 1e6:,.2f} M",
+    ]
