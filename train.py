@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
 from vision_attn.recipe import Recipe, read, reference, remarks, start_from
+from vision_attn.rules import foreseen
 
 if TYPE_CHECKING:
     from vision_attn.engine.run import Run
@@ -24,10 +26,11 @@ def main(arguments: list[str]) -> None:
         width = shutil.get_terminal_size((100, 24)).columns
         return print(f"{USAGE}\n\n{reference(width)}")
     try:
-        recipe = read(*arguments)
-    except ValueError as error:
+        return train(read(*arguments))
+    except (ValueError, OSError, FloatingPointError) as error:
+        if not foreseen(error):
+            raise
         sys.exit(refused(error))
-    return train(recipe)
 
 
 def train(recipe: Recipe) -> None:
@@ -41,32 +44,27 @@ def train(recipe: Recipe) -> None:
 
     with joined(recipe.train.device) as place:
         say = print if place.leads else lambda *_: None
-        try:
-            data = recipe.data.build()
-            run = Run.create(recipe.run, recipe.to_dict(), data.spec)
-            run.write_problems(data.problems)
-            torch.manual_seed(recipe.seed)
-            model = recipe.model.build(data.spec)
-            for line in (*remarks(recipe), *start_from(model, recipe.init)):
-                say(line)
-            task = recipe.task.build(model, data.spec)
-        except (ValueError, OSError) as error:
-            sys.exit(refused(error))
+        data = recipe.data.build()
+        run = Run.create(recipe.run, recipe.to_dict(), data.spec)
+        run.write_problems(data.problems)
+        torch.manual_seed(recipe.seed)
+        model = recipe.model.build(data.spec)
+        for line in (*remarks(recipe), *start_from(model, recipe.init)):
+            say(line)
+        task = recipe.task.build(model, data.spec)
+        task.meet(data.train)
 
         ranks = {"rank": place.rank, "world": place.world, "workers": recipe.data.workers}
         batch_size = recipe.train.batch_size
         batches = Loader(data.train, batch_size, seed=recipe.seed, **ranks)
         valid = share(data.valid, batch_size // place.world, **ranks)
-        try:
-            fit(task, batches, valid, recipe.train, run, recipe.seed)
-        except (ValueError, FloatingPointError) as error:
-            sys.exit(refused(error))
-
+        fit(task, batches, valid, recipe.train, run, recipe.seed)
         if not place.leads:
             return
         print(f"{run.folder}: best {summary(run, task.monitor)}")
         if data.problems:
-            print(f"{len(data.problems)} inputs could not be used; see {run.folder}/problems.jsonl")
+            listed = run.folder / "problems.jsonl"
+            print(f"inputs that could not be used: {len(data.problems)}; see {listed}")
 
 
 def summary(run: Run, monitor: str) -> str:
@@ -76,8 +74,9 @@ def summary(run: Run, monitor: str) -> str:
 
 
 def refused(reason: object) -> int:
-    """Say why nothing was trained, and give the exit code for wrong usage."""
-    print(reason, file=sys.stderr)
+    """Say once why nothing was trained, and give the exit code for wrong usage."""
+    if os.environ.get("RANK", "0") == "0":  # torchrun has every process come here
+        print(reason, file=sys.stderr)
     return 2
 
 

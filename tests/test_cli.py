@@ -57,6 +57,17 @@ def test_evaluate_refuses_data_prepared_in_another_way(run, capsys):
     assert "data must be prepared as in training" in capsys.readouterr().err
 
 
+def test_compare_writes_a_report_that_says_how_to_make_it_again(run, tmp_path, capsys):
+    chosen = ["--split", "valid", "--maps", "3", "--methods", "layer_cam"]
+    assert main(["compare", str(run), "--out", str(tmp_path), *chosen, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == f"report: {tmp_path / 'report.md'}\n"
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["command"] == f"vision-attn compare {run} --out {tmp_path} {' '.join(chosen)}"
+    (measured,) = report["models"].values()
+    assert measured["images"] == 13
+    assert measured["maps"]["layer_cam"]["images"] == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

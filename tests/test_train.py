@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
+from vision_attn.data.caption_config import SceneCaptionsConfig
 from vision_attn.data.config import ScenesConfig
 from vision_attn.engine.run import Run
 from vision_attn.recipe import load_model, read, start_from
@@ -84,6 +86,36 @@ def test_another_recipe_in_the_same_folder_is_refused_without_a_traceback(traine
     assert "model.depth was 1 and is 2" in line
 
 
+def test_a_device_that_is_not_there_is_refused_without_a_traceback(script, tmp_path, capsys):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    with pytest.raises(SystemExit) as caught:
+        script.main([str(tmp_path / "tiny.yaml"), f"run={tmp_path}/run", "train.device=hal"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "device must be auto or a name torch knows, got hal\n"
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback(script, tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    monkeypatch.setattr(ScenesConfig, "build", lambda config: int("a bug"))
+    with pytest.raises(ValueError, match="a bug"):
+        script.main([str(tmp_path / "tiny.yaml"), f"run={tmp_path}/run"])
+
+
+def test_files_that_are_left_out_are_counted_at_the_end(script, tmp_path, capsys):
+    for number in range(6):
+        place = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (31, 29), (40 * number, 90, 7)).save(place)
+    place.write_bytes(b"")
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    data = f"data={{name: folder, root: {tmp_path}/photos, image_size: 24, bad_share: 0.2}}"
+    script.main([str(tmp_path / "tiny.yaml"), f"run={tmp_path}/run", data])
+    listed = f"{tmp_path}/run/problems.jsonl"
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"inputs that could not be used: 1; see {listed}"
+    assert json.loads(Path(listed).read_text()) == {"path": str(place), "reason": "empty file"}
+
+
 def test_without_arguments_usage_is_an_error():
     done = command()
     assert done.returncode == 2
@@ -137,6 +169,14 @@ def test_initial_weights_are_fitted_to_another_grid_and_head(trained):
     assert [change.partition(":")[0] for change in changes[1:]] == ["head.weight", "head.bias"]
 
 
+def test_initial_weights_of_other_preprocessing_get_a_word(trained):
+    _, folder, _ = trained
+    earlier, spec = load_model(folder)
+    model = earlier.config.build(replace(spec, mean=(0.3, 0.3, 0.3)))
+    (said,) = start_from(model, str(folder))
+    assert said.startswith("init: trained with mean=(0.5, 0.5, 0.5)")
+
+
 def test_no_initial_weights_leave_the_model_alone(trained):
     model, _ = load_model(trained[1])
     before = {name: x.clone() for name, x in model.state_dict().items()}
@@ -180,8 +220,12 @@ def test_a_recipe_tells_command_score_time_and_hardware(path):
 def test_a_recipe_builds_and_takes_a_step(path, script, tmp_path):
     photos = [f"data.root={tmp_path}"] if path.stem == "folder_finetune" else []
     recipe = read(path, f"run={tmp_path / 'run'}", *photos)
-    size = min(recipe.data.image_size, 64)
-    scenes = ScenesConfig(image_size=size, train=4, valid=2, test=2)
+    sizes = {"train": 4, "valid": 2, "test": 2}
+    if hasattr(recipe.data, "train"):  # drawn, whatever their number
+        data = replace(recipe.data, **sizes)
+    else:
+        drawn = SceneCaptionsConfig if recipe.task.name == "captioning" else ScenesConfig
+        data = drawn(image_size=min(recipe.data.image_size, 64), **sizes)
     short = replace(recipe.train, steps=1, warmup=0, batch_size=2, device="cpu")
-    script.train(recipe.model_copy(update={"data": scenes, "train": short}))
+    script.train(recipe.model_copy(update={"data": data, "train": short}))
     assert Run.open(tmp_path / "run").metrics()[-1]["step"] == 1

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vision_attn.data.canvas_config import CanvasConfig
     from vision_attn.data.config import FolderConfig, ScenesConfig
     from vision_attn.data.loader import Loader, share
     from vision_attn.engine.config import TrainConfig
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from vision_attn.explain.contract import Explainable
     from vision_attn.explain.methods import METHODS, METRICS
     from vision_attn.models.config import ResNetConfig, ViTConfig
+    from vision_attn.models.glimpse import GlimpseNet
+    from vision_attn.models.glimpse_config import GlimpseConfig
     from vision_attn.models.resnet import ResNet
+    from vision_attn.models.retina import retina
     from vision_attn.models.vit import ViT
     from vision_attn.models.weights import load_weights
     from vision_attn.recipe import Recipe, load_model, read
@@ -28,10 +32,13 @@ if TYPE_CHECKING:
 HOMES = {
     "METHODS": "explain.methods",
     "METRICS": "explain.methods",
+    "CanvasConfig": "data.canvas_config",
     "Classification": "tasks.classification",
     "ClassificationConfig": "tasks.config",
     "Explainable": "explain.contract",
     "FolderConfig": "data.config",
+    "GlimpseConfig": "models.glimpse_config",
+    "GlimpseNet": "models.glimpse",
     "Loader": "data.loader",
     "Recipe": "recipe",
     "ResNet": "models.resnet",
@@ -48,15 +55,19 @@ HOMES = {
     "load_model": "recipe",
     "load_weights": "models.weights",
     "read": "recipe",
+    "retina": "models.retina",
     "share": "data.loader",
 }
 __all__ = [
     "METHODS",
     "METRICS",
+    "CanvasConfig",
     "Classification",
     "ClassificationConfig",
     "Explainable",
     "FolderConfig",
+    "GlimpseConfig",
+    "GlimpseNet",
     "Loader",
     "Recipe",
     "ResNet",
@@ -73,6 +84,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "read",
+    "retina",
     "share",
 ]
 

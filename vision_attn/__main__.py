@@ -81,7 +81,9 @@ def add_explain(commands: Any) -> None:
         "--against", metavar="MODEL", help="a second network, side by side on the same crops"
     )
     parser.add_argument(
-        "--methods", type=names, help="explainers, comma-separated (default: the usual ones)"
+        "--methods",
+        type=names,
+        help="explainers, comma-separated, or all that are defined (default: the usual ones)",
     )
     parser.add_argument(
         "--targets",
@@ -93,8 +95,16 @@ def add_explain(commands: Any) -> None:
         "--top-k", type=positive, default=1, help="predicted classes explained (default 1)"
     )
     parser.add_argument(
-        "--scores", type=names, default=[], help="measures of faithfulness, such as deletion; slow"
+        "--scores",
+        type=names,
+        default=[],
+        help="measure maps, and maps that know nothing, by deletion, insertion, ..., or where "
+        "objects are known by pointing_game, mask_iou, ...; table in scores.md",
     )
+    parser.add_argument(
+        "--masks", type=Path, help="where the objects of image files are: annotations as in COCO"
+    )
+    parser.add_argument("--limit", type=positive, help="take no more than the first images")
     parser.add_argument("--batch-size", type=positive, default=8, help="images (default 8)")
     parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
     parser.add_argument(
@@ -126,7 +136,78 @@ def add_explain(commands: Any) -> None:
     parser.set_defaults(run_command=run)
 
 
-COMMANDS = (add_evaluate, add_compare, add_explain)
+def add_caption(commands: Any) -> None:
+    """Offer `caption RUN SOURCE...`: captions of any images, and where each word looked."""
+    parser = commands.add_parser("caption", help="caption images, with a map for every word")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of a captioner")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="image files, folders, quoted patterns, or one RECIPE.yaml: its test (else "
+        "validation) images",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of figures and lines")
+    parser.add_argument("--beams", type=positive, default=5, help="width of the search (default 5)")
+    parser.add_argument("--best", type=positive, default=1, help="captions an image (default 1)")
+    parser.add_argument("--penalty", type=float, default=0.0, help="length penalty (default 0)")
+    parser.add_argument("--longest", type=positive, default=30, help="words (default 30)")
+    parser.add_argument("--limit", type=positive, help="take no more than the first images")
+    parser.add_argument("--batch-size", type=positive, default=16, help="images (default 16)")
+    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+
+    def run(chosen: argparse.Namespace) -> None:
+        from vision_attn.explaining.captions import Captioned, caption
+
+        options = vars(chosen).copy()
+        del options["run_command"]
+        for found in caption(**options):
+            if not isinstance(found, Captioned):
+                print(f"{found.path}: {found.reason}", file=sys.stderr)
+                continue
+            for text, own in zip(found.texts, found.captions, strict=True):
+                print(f"{found.image}: {text} ({own.log_prob:.2f})")
+        print(f"captions: {chosen.out / 'captions.jsonl'}")
+
+    parser.set_defaults(run_command=run)
+
+
+def add_glimpses(commands: Any) -> None:
+    """Offer `glimpses RUN`: where a moving eye goes, and what each glimpse is worth."""
+    parser = commands.add_parser(
+        "glimpses", help="draw where a moving eye goes, and what each glimpse is worth"
+    )
+    parser.add_argument("run", type=Path, help="run folder of a model.name=glimpse")
+    parser.add_argument("--out", type=Path, help="folder of the report (default: RUN/glimpses)")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="a run on the same data that sees the whole image; may be given several times",
+    )
+    parser.add_argument("--split", choices=("test", "valid"), default="test")
+    parser.add_argument("--images", type=positive, default=8, help="trails drawn (default 8)")
+    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+
+    def run(chosen: argparse.Namespace) -> None:
+        from vision_attn.commands import glimpses
+
+        report = glimpses(
+            chosen.run,
+            chosen.out,
+            against=chosen.against,
+            split=chosen.split,
+            images=chosen.images,
+            device=chosen.device,
+        )
+        print(f"report: {report}")
+
+    parser.set_defaults(run_command=run)
+
+
+COMMANDS = (add_caption, add_evaluate, add_compare, add_explain, add_glimpses)
 
 
 def names(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """What the commands do once their arguments are known."""
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,15 @@ from vision_attn.engine.distributed import find
 from vision_attn.engine.run import Run, replace
 from vision_attn.recipe import Recipe, load_model, read
 from vision_attn.report.compare import compare as write_report
+from vision_attn.report.glimpses import glimpse_report
 from vision_attn.report.measure import Evidence, Subject
 from vision_attn.spec import Spec
 
-MAPS = {"vit": ("grad_cam", "rollout", "relevance"), "resnet": ("grad_cam",)}
+MAPS = {
+    "vit": ("grad_cam", "rollout", "relevance"),
+    "resnet": ("grad_cam",),
+    "glimpse": ("glimpses",),
+}
 """What explains a network of each kind, unless the user says otherwise."""
 
 
@@ -56,6 +62,11 @@ def compare(
     subjects, recipes = [], []
     for folder in folders:
         recipe, (model, _) = _recipe(folder), load_model(folder)
+        if recipe.model.name not in MAPS:
+            raise ValueError(
+                f"compare is for {' and '.join(MAPS)}, which tell labels, got {folder}, a "
+                f"{recipe.model.name}"
+            )
         chosen = tuple(methods or MAPS[recipe.model.name])
         subjects.append(Subject(folder.name, Run.open(folder), model.to(place), chosen))
         recipes.append(recipe)
@@ -64,8 +75,40 @@ def compare(
     images, labels = source.__getitems__([(0, index) for index in indices])
     masks = source.masks(indices) if hasattr(source, "masks") else None
     evidence = Evidence(share(source, 256), images, labels, masks)
-    command = f"vision-attn compare {' '.join(map(str, folders))} --out {out}"
-    return write_report(subjects, evidence, out, command=command, since=since)
+    again = ["vision-attn", "compare", *map(str, folders), "--out", str(out)]
+    again += ["--split", split, "--maps", str(maps)]
+    again += ["--methods", ",".join(methods)] if methods else []
+    return write_report(subjects, evidence, out, command=shlex.join(again), since=since)
+
+
+def glimpses(
+    folder: Path,
+    out: Path | None = None,
+    *,
+    against: Sequence[Path] = (),
+    split: str = "test",
+    images: int = 8,
+    device: str = "auto",
+) -> Path:
+    """Report where the eye of a run goes and what each glimpse is worth, and give the report.
+
+    Trails are drawn over the first `images` images; `against` are runs on the same data that see
+    the whole image. Written to `out`, by default the folder glimpses of the run.
+    """
+    place = find(device).device
+    subjects = [
+        Subject(run.name, Run.open(run), load_model(run)[0].to(place), ())
+        for run in (folder, *against)
+    ]
+    source = _split(_data(_recipe(folder), subjects[0].run.spec), split)
+    chosen, labels = source.__getitems__([(0, i) for i in range(min(images, len(source)))])
+    evidence = Evidence(share(source, 256), chosen, labels)
+    out = folder / "glimpses" if out is None else out
+    again = ["vision-attn", "glimpses", str(folder), "--out", str(out), "--split", split]
+    again += [word for run in against for word in ("--against", str(run))]
+    again += ["--images", str(images)]
+    command = shlex.join(again)
+    return glimpse_report(subjects[0], subjects[1:], evidence, out, command=command)
 
 
 def _recipe(folder: Path, *overrides: str) -> Recipe:

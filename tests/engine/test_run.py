@@ -27,7 +27,7 @@ def test_folder_without_a_run_is_named(tmp_path):
 
 
 def test_other_recipe_in_the_same_folder_is_refused_by_field(tmp_path):
-    Run.create(tmp_path, RECIPE, SPEC)
+    Run.create(tmp_path, RECIPE, SPEC).log(1, loss=0.5)
     other = RECIPE | {"seed": 5, "train": {"rate": 0.2, "clip": 1}}
     with pytest.raises(ValueError) as caught:
         Run.create(tmp_path, other, SPEC)
@@ -35,11 +35,18 @@ def test_other_recipe_in_the_same_folder_is_refused_by_field(tmp_path):
     for part in ("seed was 3 and is 5", "train.rate was 0.1 and is 0.2", "train.clip was None"):
         assert part in message
     assert "data." not in message
+    assert f"init={tmp_path} starts it from these weights" in message
     assert Run.open(tmp_path).recipe["seed"] == 3
 
 
-def test_other_data_in_the_same_folder_is_refused(tmp_path):
+def test_a_run_that_has_not_begun_may_get_another_recipe(tmp_path):
     Run.create(tmp_path, RECIPE, SPEC)
+    Run.create(tmp_path, RECIPE | {"seed": 5}, SPEC)
+    assert Run.open(tmp_path).recipe["seed"] == 5
+
+
+def test_other_data_in_the_same_folder_is_refused(tmp_path):
+    Run.create(tmp_path, RECIPE, SPEC).log(1, loss=0.5)
     with pytest.raises(ValueError, match="specification"):
         Run.create(tmp_path, RECIPE, dataclasses.replace(SPEC, names=("a", "b", "d")))
 
@@ -47,7 +54,7 @@ def test_other_data_in_the_same_folder_is_refused(tmp_path):
 def test_fields_without_influence_may_change(tmp_path):
     free = {"data": {**RECIPE["data"], "workers": 2}, "run": "elsewhere"}
     free["train"] = {"rate": 0.1, "log_every": 1, "save_every": 2, "wandb": "offline"}
-    Run.create(tmp_path, RECIPE, SPEC)
+    Run.create(tmp_path, RECIPE, SPEC).log(1, loss=0.5)
     Run.create(tmp_path, RECIPE | free, SPEC)
     assert Run.open(tmp_path).recipe["data"]["workers"] == 2
     assert "train.evaluate_every" not in FREE  # it decides which weights are the best

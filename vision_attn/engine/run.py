@@ -47,11 +47,11 @@ class Run:
         """Start a run in a folder, or go on with the one of the same recipe that is there.
 
         The recipe is stored as JSON, which is YAML too. Raises ValueError naming what differs if
-        the folder holds a run of another recipe or of other data.
+        the folder holds a run of another recipe or of other data that has begun to train.
         """
         run = cls(Path(path), json.loads(json.dumps(recipe)), spec)
         if leads():
-            if run._config.exists():
+            if run._config.exists() and (run.lines or run.last.exists()):
                 run._check_same(cls.open(path))
             run.folder.mkdir(parents=True, exist_ok=True)
             replace(run._config, json.dumps(run.recipe, indent=2) + "\n")
@@ -133,7 +133,8 @@ class Run:
         if differing:
             raise ValueError(
                 f"{self.folder} holds a run of another recipe: {'; '.join(differing)}; choose "
-                f"another run folder, or delete this one"
+                f"another run folder (init={self.folder} starts it from these weights), or delete "
+                f"this one"
             )
 
 
