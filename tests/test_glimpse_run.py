@@ -1,0 +1,77 @@
+"""A moving eye from the recipe to the report: trained, loaded, measured, explained, compared."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from vision_attn.__main__ import main
+from vision_attn.data.config import ScenesConfig
+from vision_attn.data.loader import share
+from vision_attn.models.glimpse import GlimpseNet
+from vision_attn.recipe import load_model
+from vision_attn.tasks.glimpse_config import GlimpseTaskConfig
+
+ROOT = Path(__file__).parents[1]
+TINY = """\
+run: {run}
+data: {{name: scenes, image_size: 24, train: 7, valid: 13, test: 11}}
+model: {{name: glimpse, glimpses: 3, size: 4, hidden: 8, first: context}}
+task: {{name: glimpse, rollouts: 2, baseline: both}}
+train: {{steps: 2, batch_size: 5, device: cpu, log_every: 1}}
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """A recipe whose run is finished, in the folder beside it."""
+    folder = tmp_path_factory.mktemp("eye")
+    (folder / "tiny.yaml").write_text(TINY.format(run=folder / "run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        import train
+    train.main([str(folder / "tiny.yaml")])
+    return folder / "tiny.yaml"
+
+
+def test_a_run_logs_how_the_eye_moves_and_is_loaded_and_measured(recipe):
+    run = recipe.parent / "run"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all({"accuracy", "cut_off"} <= line.keys() for line in lines if "loss" in line)
+    assert {"valid_error", "valid_border", "valid_accuracy_after_3"} <= lines[-1].keys()
+    model, spec = load_model(run)
+    assert isinstance(model, GlimpseNet)
+    assert main(["evaluate", str(run), "--device", "cpu"]) == 0
+    kept = json.loads((run / "evaluation-test.json").read_text())
+    data = ScenesConfig(image_size=24, train=7, valid=13, test=11).build()
+    expected = GlimpseTaskConfig().build(model, spec).evaluate(share(data.test, 4))
+    assert kept == pytest.approx(expected, rel=1e-5)
+
+
+def test_explain_draws_where_the_eye_went_and_scores_it(recipe, tmp_path):
+    run = recipe.parent / "run"
+    arguments = ["explain", str(run), str(recipe), "--out", str(tmp_path), "--device", "cpu"]
+    assert main([*arguments, "--scores", "pointing_game", "--formats", "overlays"]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "index.jsonl").read_text().splitlines()]
+    methods = [line["method"] for line in lines]
+    assert set(methods) == {"glimpses", "random", "centre"}
+    assert methods.count("glimpses") == 11
+    assert all(0 <= line["scores"]["pointing_game"] <= 1 for line in lines)
+
+
+def test_compare_puts_an_eye_into_its_tables(recipe, tmp_path):
+    run = recipe.parent / "run"
+    arguments = ["compare", str(run), "--out", str(tmp_path), "--maps", "3", "--device", "cpu"]
+    assert main(arguments) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    (measured,) = report["models"].values()
+    assert set(measured["maps"]) == {"glimpses", "random", "centre"}
+    assert measured["flops"] > 0
+    assert "| glimpses |" in (tmp_path / "report.md").read_text()
+
+
+def test_an_eye_is_traced_without_a_tape(recipe):
+    model, _ = load_model(recipe.parent / "run")
+    images = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(model(images), model(images))
