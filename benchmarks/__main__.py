@@ -1,9 +1,9 @@
-"""Run every benchmark: python -m benchmarks [vit ...]."""
+"""Run every benchmark: python -m benchmarks [vit explain ...]."""
 
 import importlib
 import sys
 
-ALL = ("vit",)
+ALL = ("vit", "explain", "glimpse")
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:
