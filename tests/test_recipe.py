@@ -165,6 +165,22 @@ def test_one_section_tells_all_the_rules_it_breaks(tmp_path):
     ]
 
 
+def test_a_wrong_type_hides_no_other_rule_of_its_section(tmp_path):
+    assert mistakes(tmp_path, GOOD, "model.dim=x", "model.heads=7", "model.dropout=2.0") == [
+        'command line: model.dim: must be a whole number or null (got "x")',
+        "command line: model.dropout: must be in [0, 1), got 2.0",
+    ]
+    assert mistakes(tmp_path, GOOD, "data.augment.flip=2", "data.augment.shift=-1") == [
+        "command line: data.augment.flip: must be true or false (got 2)",
+        "command line: data.augment.shift: must be 0 or more pixels, got -1",
+    ]
+    assert mistakes(tmp_path, GOOD, "model.dim=x", "model.dropout=2.0", "init=no.pth") == [
+        'command line: model.dim: must be a whole number or null (got "x")',
+        "command line: model.dropout: must be in [0, 1), got 2.0",
+        'command line: init: no such file or run folder (got "no.pth")',
+    ]
+
+
 def test_switching_the_model_reports_settings_of_the_old_one(tmp_path):
     assert mistakes(tmp_path, GOOD, "model.name=resnet") == [
         "r.yaml:6: model.depth: unknown key; did you mean depths? (got 4)",

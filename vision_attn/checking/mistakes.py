@@ -15,6 +15,8 @@ from vision_attn.checking.settings import Setting, listed, nearest, settings
 R = TypeVar("R", bound=BaseModel)
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 NOT_A_SECTION = ("dataclass_type", "dict_type")
+UNNAMED = ("union_tag_not_found", "union_tag_invalid")
+UNTYPED = (*UNKNOWN, *NOT_A_SECTION, *UNNAMED, "missing", "value_error")
 Sections = Mapping[str, Mapping[str, type]]
 """For each key at the top the configs it may be, by name; "" is a section's only, nameless one."""
 
@@ -31,10 +33,11 @@ def check(recipe: type[R], entries: Entries, sections: Sections, unchecked: set[
     """Build the recipe, or raise RecipeError with every mistake in it.
 
     Rules that read a section in `unchecked` are left out, and so are those of sections that are
-    themselves wrong: unknown keys are dropped, then wrong sections replaced, to find the rest.
+    themselves wrong: unknown keys are dropped, then values of a wrong type, then wrong sections
+    replaced, to find the rest. What a dropped value would have to keep to is not told.
     """
     found = dict.fromkeys(entries.mistakes)
-    tree, result, replaced = entries.tree, None, set[str]()
+    tree, result, replaced, dropped = entries.tree, None, set[str](), set[Place]()
     for place, words in _misnamed(tree, sections):
         found[Mistake(entries.origin(place), place, words)] = None
         unchecked = unchecked | {place[0]}
@@ -45,12 +48,18 @@ def check(recipe: type[R], entries: Entries, sections: Sections, unchecked: set[
             break
         except ValidationError as error:
             errors = error.errors(include_url=False)
-        found |= dict.fromkeys(m for e in errors for m in _mistakes(e, entries, sections))
-        located = [_place(e, tree, sections) for e in errors if e["type"] in UNKNOWN]
-        unknown = [place for place in located if place is not None]
+        found |= dict.fromkeys(m for e in errors for m in _mistakes(e, entries, sections, dropped))
+        located = [(e["type"], _place(e, tree, sections)) for e in errors if e["loc"]]
+        unknown = [place for kind, place in located if place and kind in UNKNOWN]
+        typed = [_written(place, tree) for kind, place in located if place and kind not in UNTYPED]
+        mistyped = [place for place in typed if len(place) > 1 and place[1:] != ("name",)]
         wrong = {str(e["loc"][0]) for e in errors if e["loc"]} - replaced
         if unknown:
             tree = _without(tree, unknown)
+        elif mistyped:
+            tree = _without(tree, mistyped)
+            dropped |= set(mistyped)
+            unchecked = unchecked | {place[0] for place in mistyped}
         elif wrong:
             replaced |= wrong
             tree = _without(tree, [(name,) for name in wrong])
@@ -73,6 +82,16 @@ def _without(tree: dict[str, Any], places: list[Place]) -> dict[str, Any]:
         for key, value in tree.items()
         if (key,) not in places
     }
+
+
+def _written(place: Place, tree: dict[str, Any]) -> Place:
+    """Tell which entry of the tree a place is, or is inside of."""
+    branch: Any = tree
+    for depth, key in enumerate(place):
+        if not isinstance(branch, dict) or key not in branch:
+            return place[:depth]
+        branch = branch[key]
+    return place
 
 
 def _place(error: ErrorDetails, tree: dict[str, Any], sections: Sections) -> Place | None:
@@ -111,7 +130,9 @@ def _misnamed(tree: dict[str, Any], sections: Sections) -> Iterator[tuple[Place,
                 yield (*place, "name"), f"{_one_of(str(name), [*kinds])} (got {_shown(name)})"
 
 
-def _mistakes(error: ErrorDetails, entries: Entries, sections: Sections) -> list[Mistake]:
+def _mistakes(
+    error: ErrorDetails, entries: Entries, sections: Sections, dropped: set[Place]
+) -> list[Mistake]:
     """Say one of pydantic's errors in a line; a rule across sections may have found several."""
     if not error["loc"]:
         lines = [line.partition(": ") for line in str(error["ctx"]["error"]).splitlines()]
@@ -121,7 +142,12 @@ def _mistakes(error: ErrorDetails, entries: Entries, sections: Sections) -> list
         if found is None:
             return []
         place, words = _mistake(error, found, entries.tree, sections)
-        mistakes = [_broken(place, line, entries) for line in words.splitlines()]
+        unsure = {last for *above, last in dropped if tuple(above) == place}
+        mistakes = [
+            _broken(place, line, entries)
+            for line in words.splitlines()
+            if not unsure & set(re.findall(r"\w+", line))
+        ]
     return [Mistake(entries.origin(place), place, message) for place, message in mistakes]
 
 
