@@ -181,10 +181,13 @@ def test_a_wrong_type_hides_no_other_rule_of_its_section(tmp_path):
     ]
 
 
+REMEDY = "; model={name: resnet} replaces the whole section"
+
+
 def test_switching_the_model_reports_settings_of_the_old_one(tmp_path):
     assert mistakes(tmp_path, GOOD, "model.name=resnet") == [
-        "r.yaml:6: model.depth: unknown key; did you mean depths? (got 4)",
-        f"r.yaml:7: model.patch_size: unknown key; keys are name, {LISTED} (got 7)",
+        "r.yaml:6: model.depth: unknown key; did you mean depths? (got 4)" + REMEDY,
+        f"r.yaml:7: model.patch_size: unknown key; keys are name, {LISTED} (got 7)" + REMEDY,
     ]
     recipe = read(write(tmp_path, GOOD), "model={name: resnet, stem: small}")
     assert recipe.model == ResNetConfig(stem="small")

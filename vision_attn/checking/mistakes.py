@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from vision_attn.checking.entries import Entries, Mistake, Place
+from vision_attn.checking.entries import COMMAND_LINE, Entries, Mistake, Place
 from vision_attn.checking.nested import choices, chosen, misnamed
 from vision_attn.checking.settings import Setting, listed, nearest, settings
 
@@ -142,6 +142,8 @@ def _mistakes(
         if found is None:
             return []
         place, words = _mistake(error, found, entries.tree, sections)
+        if error["type"] in UNKNOWN:
+            words += _leftover(place, entries)
         unsure = {last for *above, last in dropped if tuple(above) == place}
         mistakes = [
             _broken(place, line, entries)
@@ -149,6 +151,14 @@ def _mistakes(
             if not unsure & set(re.findall(r"\w+", line))
         ]
     return [Mistake(entries.origin(place), place, message) for place, message in mistakes]
+
+
+def _leftover(place: Place, entries: Entries) -> str:
+    """Say how to get rid of settings that were meant for another config of the section."""
+    section, named = place[0], entries.origins.get((place[0], "name"))
+    if named != COMMAND_LINE or entries.origin(place) == COMMAND_LINE:
+        return ""
+    return f"; {section}={{name: {entries.tree[section]['name']}}} replaces the whole section"
 
 
 def _broken(place: Place, rule: str, entries: Entries) -> tuple[Place, str]:
