@@ -49,7 +49,8 @@ def train(recipe: Recipe) -> None:
         run.write_problems(data.problems)
         torch.manual_seed(recipe.seed)
         model = recipe.model.build(data.spec)
-        for line in (*remarks(recipe), *start_from(model, recipe.init)):
+        fitted = [] if run.last.exists() else start_from(model, recipe.init)
+        for line in (*remarks(recipe), *fitted):
             say(line)
         task = recipe.task.build(model, data.spec)
         task.meet(data.train)

@@ -1,6 +1,7 @@
 """The training command, run as a user runs it, and every recipe that comes with the project."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -68,6 +69,20 @@ def test_the_same_command_finds_nothing_left_to_do(trained, script, capsys):
     script.main([str(recipe), f"run={folder}"])
     assert capsys.readouterr().out == done.stdout
     assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_goes_on_without_the_weights_it_started_from(trained, script, tmp_path, capsys):
+    recipe, folder, _ = trained
+    shutil.copytree(folder, tmp_path / "earlier")
+    again = [str(recipe), f"run={tmp_path / 'run'}", f"init={tmp_path / 'earlier'}"]
+    script.main(again)
+    said = capsys.readouterr().out
+    shutil.rmtree(tmp_path / "earlier")
+    script.main(again)
+    assert capsys.readouterr().out == said
+    with pytest.raises(SystemExit):
+        script.main([*again[:1], f"run={tmp_path / 'other'}", again[2]])
+    assert "init: no such file or run folder" in capsys.readouterr().err
 
 
 def test_the_stored_recipe_is_a_recipe(trained):

@@ -37,12 +37,14 @@ def add_evaluate(commands: Any) -> None:
 
 def add_compare(commands: Any) -> None:
     """Offer `compare RUN...`: networks side by side, and whether their maps are right."""
-    parser = commands.add_parser("compare", help="put runs side by side: numbers, maps, scores")
+    parser = commands.add_parser(
+        "compare", help="put runs side by side: numbers, maps or captions, scores"
+    )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     parser.add_argument("--methods", type=names, help="explainers, comma-separated")
     parser.add_argument("--split", choices=("test", "valid"), default="test")
-    parser.add_argument("--maps", type=positive, default=500, help="images explained (default 500)")
+    parser.add_argument("--maps", type=positive, help="images explained (default 500)")
     parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
     parser.add_argument(
         "--started", type=float, help="when the whole work began, in seconds since 1970"
@@ -148,10 +150,15 @@ def add_caption(commands: Any) -> None:
         "validation) images",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of figures and lines")
-    parser.add_argument("--beams", type=positive, default=5, help="width of the search (default 5)")
     parser.add_argument("--best", type=positive, default=1, help="captions an image (default 1)")
-    parser.add_argument("--penalty", type=float, default=0.0, help="length penalty (default 0)")
     parser.add_argument("--longest", type=positive, default=30, help="words (default 30)")
+    parser.add_argument("--beams", type=positive, help="width of the search (default 5)")
+    parser.add_argument("--penalty", type=float, help="length penalty of the search (default 0)")
+    parser.add_argument("--draw", action="store_true", help="draw words instead of searching")
+    parser.add_argument("--temperature", type=float, help="of the draw (default 1)")
+    parser.add_argument("--top-k", type=positive, help="draw among so many words")
+    parser.add_argument("--top-p", type=float, help="draw among the fewest words of this share")
+    parser.add_argument("--seed", type=int, help="of the draw (default 0)")
     parser.add_argument("--limit", type=positive, help="take no more than the first images")
     parser.add_argument("--batch-size", type=positive, default=16, help="images (default 16)")
     parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
@@ -159,17 +166,34 @@ def add_caption(commands: Any) -> None:
     def run(chosen: argparse.Namespace) -> None:
         from vision_attn.explaining.captions import Captioned, caption
 
-        options = vars(chosen).copy()
-        del options["run_command"]
-        for found in caption(**options):
+        found_by = way(chosen)
+        places = {"limit": chosen.limit, "batch_size": chosen.batch_size, "device": chosen.device}
+        for found in caption(chosen.run, chosen.sources, chosen.out, way=found_by, **places):
             if not isinstance(found, Captioned):
                 print(f"{found.path}: {found.reason}", file=sys.stderr)
                 continue
             for text, own in zip(found.texts, found.captions, strict=True):
                 print(f"{found.image}: {text} ({own.log_prob:.2f})")
         print(f"captions: {chosen.out / 'captions.jsonl'}")
+        print(f"report: {chosen.out / 'report.html'}")
 
     parser.set_defaults(run_command=run)
+
+
+def way(chosen: argparse.Namespace) -> Any:
+    """Read how captions are to be found; ValueError for a setting of the other way."""
+    from vision_attn.explaining.saying import Draws, Search
+
+    given = {name: x for name, x in vars(chosen).items() if x is not None}
+    searching = {name: given[name] for name in ("beams", "penalty") if name in given}
+    drawing = {
+        name: given[name] for name in ("temperature", "top_k", "top_p", "seed") if name in given
+    }
+    if wrong := searching if chosen.draw else drawing:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        raise ValueError(f"{names}: {'not for --draw' if chosen.draw else 'only for --draw'}")
+    both: Any = {"best": chosen.best, "longest": chosen.longest}
+    return Draws(**both, **drawing) if chosen.draw else Search(**both, **searching)
 
 
 def add_glimpses(commands: Any) -> None:

@@ -5,12 +5,16 @@ import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vision_attn.data.batch import Data, Source
+from vision_attn.data.caption_baselines import free_rows
+from vision_attn.data.caption_config import CaptionsConfig, SceneCaptionsConfig
 from vision_attn.data.loader import share
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import Run, replace
 from vision_attn.recipe import Recipe, load_model, read
+from vision_attn.report.captioners import Measured, compare_captioners
 from vision_attn.report.compare import compare as write_report
 from vision_attn.report.glimpses import glimpse_report
 from vision_attn.report.measure import Evidence, Subject
@@ -29,14 +33,21 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure the best weights of a run on a split of its data, and keep the numbers beside them.
 
-    `overrides` change the recipe, for data that has moved. Writes evaluation-SPLIT.json. Raises
-    ValueError if the data's preprocessing is not the one the weights were trained with.
+    `overrides` change the recipe, for data that has moved. Captions of images come with the scores
+    of what costs nothing: a constant caption, a neighbour's, another person's. Writes
+    evaluation-SPLIT.json. Raises ValueError if the data's preprocessing is not the one the weights
+    were trained with.
     """
     recipe = _recipe(folder, *overrides)
     model, spec = load_model(folder)
-    source = _split(_data(recipe, spec), split)
+    data = _data(recipe, spec)
+    source = _split(data, split)
     task = recipe.task.build(model, spec).to(find(device).device)
     numbers = task.evaluate(share(source, batch_size, workers=recipe.data.workers))
+    if isinstance(recipe.data, CaptionsConfig | SceneCaptionsConfig):
+        train: Any = data.train
+        rows = free_rows(train, source)
+        numbers |= {f"{row}_{name}": x for row, own in rows.items() for name, x in own.items()}
     replace(folder / f"evaluation-{split}.json", json.dumps(numbers, indent=2) + "\n")
     return numbers
 
@@ -47,26 +58,30 @@ def compare(
     *,
     methods: Sequence[str] | None = None,
     split: str = "test",
-    maps: int = 500,
+    maps: int | None = None,
     device: str = "auto",
     started: float | None = None,
 ) -> Path:
     """Measure runs of one data set side by side, and give the report written to `out`.
 
-    Maps of the first `maps` images are scored; `methods` explain every network, by default those
-    of `MAPS`. `started` is when all of it began, in seconds of `time.time()`.
+    Of networks that tell labels, maps of the first `maps` images are scored (default 500);
+    `methods` explain every one, by default those of `MAPS`. `started` is when all of it began, in
+    seconds of `time.time()`. Of captioners, captions and looks are scored, and evaluations that are
+    newer than a run's weights are not made again.
     """
+    if any(_recipe(folder).model.name == "captioner" for folder in folders):
+        if methods or maps or started:
+            raise ValueError(
+                "--methods, --maps and --started are for networks that tell labels; leave them out"
+            )
+        return _compare_captioners(folders, out, split, device)
+    maps = 500 if maps is None else maps
     clock = time.perf_counter()
     since = clock if started is None else clock - (time.time() - started)
     place = find(device).device
     subjects, recipes = [], []
     for folder in folders:
         recipe, (model, _) = _recipe(folder), load_model(folder)
-        if recipe.model.name not in MAPS:
-            raise ValueError(
-                f"compare is for {' and '.join(MAPS)}, which tell labels, got {folder}, a "
-                f"{recipe.model.name}"
-            )
         chosen = tuple(methods or MAPS[recipe.model.name])
         subjects.append(Subject(folder.name, Run.open(folder), model.to(place), chosen))
         recipes.append(recipe)
@@ -79,6 +94,23 @@ def compare(
     again += ["--split", split, "--maps", str(maps)]
     again += ["--methods", ",".join(methods)] if methods else []
     return write_report(subjects, evidence, out, command=shlex.join(again), since=since)
+
+
+def _compare_captioners(folders: Sequence[Path], out: Path, split: str, device: str) -> Path:
+    for folder in folders:
+        if (kind := _recipe(folder).model.name) != "captioner":
+            raise ValueError(f"captioners are compared with each other, got {folder}, a {kind}")
+    runs = [Measured(Run.open(x), _evaluation(x, split, device)) for x in folders]
+    again = ["vision-attn", "compare", *map(str, folders), "--out", str(out), "--split", split]
+    return compare_captioners(runs, out, split=split, command=shlex.join(again))
+
+
+def _evaluation(folder: Path, split: str, device: str) -> dict[str, float]:
+    """Read what an evaluation found, if it is newer than the weights; else evaluate."""
+    kept, weights = folder / f"evaluation-{split}.json", folder / "best.safetensors"
+    if kept.exists() and kept.stat().st_mtime >= weights.stat().st_mtime:
+        return json.loads(kept.read_text())
+    return evaluate(folder, split=split, device=device)
 
 
 def glimpses(

@@ -147,9 +147,9 @@ def ranks_share_batch(train: TrainConfig) -> Iterator[str]:
         )
 
 
-def files_exist(data: DataConfig, init: str | None) -> Iterator[str]:
-    """Refuse files that are not there."""
-    if init is not None and not Path(init).exists():
+def files_exist(data: DataConfig, init: str | None, run: str) -> Iterator[str]:
+    """Refuse files that are not there; a run that goes on has no more need of `init`."""
+    if init is not None and not Path(init).exists() and not Path(run, "last.pt").exists():
         yield f"init: no such file or run folder (got {json.dumps(init)})"
     for name in ("root", "file", "valid_file", "test_file"):
         path = getattr(data, name, None)

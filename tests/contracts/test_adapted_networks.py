@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from test_explainers import EXPLAINERS, OF_ATTENTION, WIDE, batch, same, state
+from test_explainers import EXPLAINERS, OF_ATTENTION, SQUARE, WIDE, batch, same, state
 
 from vision_attn.explain import adapt
 
@@ -35,7 +35,10 @@ CASES = [(kind, name) for kind in SEQUENCES for name in INSIDE]
 CASES += [(kind, name) for kind in MAPS for name in INSIDE if name not in OF_ATTENTION]
 CASES += [("torchvision vit", name) for name in INSIDE]
 QUICK = [case for case in CASES if case[1] in FEW]
-SHAPES = [(*case, WIDE) for case in CASES] + [(*case, TALL) for case in QUICK]
+SHAPES = [(*case, WIDE) for case in CASES]
+SHAPES += [(*case, size) for case in QUICK for size in (TALL, SQUARE)]
+HALVED = [(kind, name) for kind, name in QUICK if kind in MAPS]
+HALVED += [(k, name) for k in ("registers", "attention pool", "relative bias") for name in FEW]
 
 
 def size_of(kind, size):
@@ -101,10 +104,9 @@ def test_a_network_in_use_is_left_as_it_was(kind, name):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", FEW)
-@pytest.mark.parametrize("kind", ["registers", "attention pool", "relative bias"])
+@pytest.mark.parametrize(("kind", "name"), HALVED)
 def test_networks_in_half_precision_are_explained(kind, name, dtype):
-    network, (images, targets) = build(kind, (8, 12)).to(dtype), batch((8, 12))
+    network, (images, targets) = build(kind, WIDE).to(dtype), batch(size_of(kind, WIDE))
     maps = EXPLAINERS[name](adapt(network), images.to(dtype), targets)
     assert maps.dtype == torch.float32
     assert maps.isfinite().all()

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from vision_attn.__main__ import main
+from vision_attn.explain import METHODS, Word
 from vision_attn.models.captioner import Captioner
 from vision_attn.recipe import load_model, read, start_from
 
@@ -101,6 +102,29 @@ def test_captions_are_those_of_the_model(runs, pictures, tmp_path):
     (own,) = model.search(evaluate_batch([pixels], spec), beams=5)[0]
     assert line["captions"][0]["words"] == [spec.names[x] for x in own.words]
     assert line["captions"][0]["log_prob"] == pytest.approx(own.log_prob, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "frozen"), [("soft", False), ("soft", True), ("transformer", False)]
+)
+@pytest.mark.parametrize("method", ["saliency", "grad_cam", "occlusion"])
+def test_a_word_of_a_caption_can_be_explained(runs, kind, frozen, method):
+    captioner, _ = load_model(runs / kind)
+    captioner.encoder.frozen = frozen
+    images = torch.randn(1, 3, 24, 24, generator=torch.Generator().manual_seed(3))
+    (caption,) = captioner.search(images, beams=1, longest=4)[0]
+    words = torch.tensor([caption.words])
+    place = 1
+    word = Word(captioner, words[0], place, captioner.encoder.network)
+    found = METHODS[method](word, images, words[:, place])
+    assert found.shape == (1, 24, 24)
+    assert found.isfinite().all()
+    logits = captioner.eval()(images, words[:, None])[0, 0, place]
+    torch.testing.assert_close(word(images)[0], logits)
+    if method == "saliency":
+        leaf = images.clone().requires_grad_()
+        captioner(leaf, words[:, None])[0, 0, place, words[0, place]].backward()
+        torch.testing.assert_close(found, leaf.grad.abs().amax(1))
 
 
 def test_a_recipe_is_a_source_of_images(runs, tmp_path):

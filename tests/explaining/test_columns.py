@@ -70,6 +70,13 @@ def test_settings_say_all_that_a_map_depends_on(networks):
     assert column.settings["scores"]["deletion"]["steps"] == 16
     assert column.settings["scores"]["pointing_game"] == {"tolerance": 0.0}
     assert column.settings["masks"] == "1f"
+    column = lay_out(networks[:1], ["rollout"], [ANSWER], ["max_sensitivity"], "")[0][0]
+    assert column.settings["scores"]["max_sensitivity"].keys() == {
+        "radius",
+        "samples",
+        "seed",
+        "batch_size",
+    }
 
 
 def test_untrained_networks_say_so_in_every_setting():

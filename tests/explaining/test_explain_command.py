@@ -14,7 +14,7 @@ from tiny_runs import draw, write_run
 from vision_attn.__main__ import main
 from vision_attn.data.config import ScenesConfig
 from vision_attn.explain.localisation import pointing_game
-from vision_attn.explain.methods import METHODS, METRICS
+from vision_attn.explain.methods import BASELINES, CHECKS, METHODS, METRICS
 from vision_attn.explaining import command
 from vision_attn.explaining.command import explain
 from vision_attn.recipe import load_model
@@ -159,6 +159,25 @@ def test_scores_are_those_of_the_metrics_with_a_table(runs, recipe, tmp_path):
     table = (tmp_path / "scores.md").read_text().splitlines()
     assert [row.split(" | ")[1] for row in table[2:5]] == ["saliency", "*random*", "*centre*"]
     assert f"| 5 | {expected['deletion'].mean():.3f} (" in table[2]
+
+
+def test_checks_explain_again_by_the_method_that_made_the_map(runs, recipe, tmp_path):
+    settings = {"targets": ["label"], "methods": ["saliency"], "formats": [], "device": "cpu"}
+    explain(str(runs["resnet"]), [str(recipe)], tmp_path, scores=[*CHECKS], limit=2, **settings)
+    model, _ = load_model(runs["resnet"])
+    test = ScenesConfig(image_size=24, train=7, valid=5, test=5).build().test
+    images, labels = test.__getitems__([(0, 0), (0, 1)])
+    for method in ("saliency", "centre"):
+        explainer = (METHODS | BASELINES)[method]
+        maps = explainer(model, images, labels)
+        lines_of = [line for line in index(tmp_path) if line["method"] == method]
+        for name, check in CHECKS.items():
+            expected = check(model, images, labels, maps, explainer=explainer)
+            found = [line["scores"][name] for line in lines_of]
+            assert found == pytest.approx(expected.tolist(), rel=1e-3, abs=1e-4)
+    assert [line["scores"] for line in lines_of] == 2 * [
+        {"max_sensitivity": 0, "randomisation": pytest.approx(1)}
+    ]
 
 
 def test_boxes_of_the_users_photographs_score_maps(runs, tmp_path):

@@ -109,12 +109,19 @@ def test_scores_have_a_row_a_map_and_blanks_where_unmeasured(batch, explained, t
     export([explained], batch, tmp_path, outputs=OUTPUTS, grids=False)
     with write_scores(tmp_path).open() as file:
         rows = list(csv.DictReader(file))
+    assert {row["settings"] for row in rows} == {'{"residual": 0.5}'}
     assert [(row["image"], row["method"], row["deletion"]) for row in rows] == [
         ("a", "rollout", "0.25"),
         ("b", "rollout", "0.125"),
         ("a", "grad_cam", ""),
         ("b", "grad_cam", ""),
     ]
+
+
+def test_scores_that_are_undefined_are_left_out(batch, explained, tmp_path):
+    found = replace(explained, scores={"max_sensitivity": torch.tensor([0.5, torch.nan])})
+    lines = export([found], batch, tmp_path, outputs=OUTPUTS, grids=False, overlays=False)
+    assert [line["scores"] for line in lines] == [{"max_sensitivity": 0.5}, {}]
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["a"], ["a", "x/b"], ["a", ""]])

@@ -16,7 +16,7 @@ from vision_attn.report.figures import (
     score_figure,
     title,
 )
-from vision_attn.report.grid import Panel, Rows, grid
+from vision_attn.report.grid import WIDEST, Panel, Rows, grid
 from vision_attn.report.interval import Estimate
 from vision_attn.spec import Spec
 
@@ -104,6 +104,20 @@ def test_grid_refuses_panels_of_a_model_that_stand_apart(rows):
     panels = [Panel(name, "rollout", torch.zeros(2, 16, 12)) for name in ("a", "b", "a")]
     with pytest.raises(ValueError, match="neighbours"):
         grid(rows, panels, {})
+
+
+def test_many_panels_take_several_lines_that_do_not_touch(rows):
+    maps = torch.rand(2, 16, 12, generator=torch.Generator().manual_seed(1))
+    panels = [Panel("vit", f"method {n}", maps) for n in range(WIDEST + 1)]
+    panels += [Panel("resnet", "grad_cam", maps)]
+    figure = grid(rows, panels, {"vit": torch.eye(3)[:2], "resnet": torch.eye(3)[:2]})
+    counts = [WIDEST, 1, 1]
+    assert len(figure.axes) == sum(2 * (1 + count) for count in counts) + 1
+    assert texts(figure).count("image") == texts(figure).count("✗ bee  100 %") == 3
+    places = [ax.get_position() for ax in figure.axes]
+    assert all(box.x0 >= 0 and box.x1 <= 1 and box.y0 >= 0 and box.y1 <= 1 for box in places)
+    assert not any(a.overlaps(b) for a, b in combinations(places, 2))
+    rendered(figure)
 
 
 def test_a_map_of_zeros_shows_the_picture_and_no_colour(rows):

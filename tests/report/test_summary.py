@@ -59,6 +59,14 @@ def test_other_settings_make_a_row_of_their_own_and_the_latest_of_a_file_counts(
     ]
 
 
+def test_a_score_of_fewer_images_says_of_how_many(tmp_path):
+    numbers = [{"deletion": 0.5, "max_sensitivity": 0.25}, {"deletion": 0.5}, {"deletion": 0.5}]
+    append(tmp_path, lines("vit", "grad_cam", numbers, target="label"))
+    (row,) = write_summary(tmp_path).read_text().split("\n")[2:3]
+    assert row.startswith("| ViT | Grad-CAM | label | 3 | 0.500 (0.500-0.500) | 0.250 (0.250-0.250")
+    assert "0.250) of 1 |" in row
+
+
 def test_a_folder_without_scores_is_refused(tmp_path):
     append(tmp_path, lines("vit", "rollout", [{}], target="label"))
     with pytest.raises(ValueError, match="must hold scored maps, got none"):

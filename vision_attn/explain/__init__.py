@@ -9,17 +9,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vision_attn.explain.adapted import adapt
     from vision_attn.explain.localisation import LOCALISATION
-    from vision_attn.explain.methods import BASELINES, METHODS, METRICS, SIGNED
+    from vision_attn.explain.methods import BASELINES, CHECKS, METHODS, METRICS, SIGNED
+    from vision_attn.explain.targets import Scored, predicted
+    from vision_attn.explain.word import Word
 
 HOMES = {
     "BASELINES": "methods",
+    "CHECKS": "methods",
     "LOCALISATION": "localisation",
     "METHODS": "methods",
     "METRICS": "methods",
     "SIGNED": "methods",
+    "Scored": "targets",
+    "Word": "word",
     "adapt": "adapted",
+    "predicted": "targets",
 }
-__all__ = ["BASELINES", "LOCALISATION", "METHODS", "METRICS", "SIGNED", "adapt"]
+__all__ = [
+    "BASELINES",
+    "CHECKS",
+    "LOCALISATION",
+    "METHODS",
+    "METRICS",
+    "SIGNED",
+    "Scored",
+    "Word",
+    "adapt",
+    "predicted",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -99,8 +99,9 @@ CHECKS: dict[str, Callable[..., Tensor]] = {
 def settings(function: Callable) -> dict[str, object]:
     """List the settings a method or metric runs with when called by its name alone.
 
-    A setting that is a function is given by its name.
+    A setting that is a function is given by its name; what has no default is none.
     """
     parameters = inspect.signature(function).parameters.values()
-    values = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    named = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty]
+    values = {p.name: p.default for p in named}
     return {name: getattr(value, "__name__", value) for name, value in values.items()}

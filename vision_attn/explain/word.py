@@ -23,7 +23,7 @@ class Word(nn.Module):
 
     `caption` are the numbers of its words and `place` the position of the explained one; those
     before it are given. CAM methods listen in `encoder`, the network below the captioner that
-    they can explain. ValueError if there is no such place.
+    they can explain: of a `Captioner`, its `encoder.network`. ValueError if there is no such place.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Caption any images: a line each on the terminal and in captions.jsonl, a figure, raw looks."""
+"""Caption any images: lines on the terminal and in captions.jsonl, figures, a page, raw looks."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from vision_attn.data.batch import Problem
@@ -15,15 +16,23 @@ from vision_attn.engine.atomic import whole
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import replace
 from vision_attn.explain.words import middles, points, word_maps
+from vision_attn.explaining.saying import Search, Way
 from vision_attn.explaining.sources import Item, open_source
-from vision_attn.language.vocabulary import Vocabulary
-from vision_attn.models.caption_config import RetinaConfig
+from vision_attn.language.vocabulary import END, PAD, Vocabulary
+from vision_attn.models.caption_config import RetinaConfig, TokensConfig
 from vision_attn.models.captioner import Captioner
 from vision_attn.models.generate import Caption
 from vision_attn.recipe import load_model
+from vision_attn.report.alignment import alignment_figure
+from vision_attn.report.caption_page import Shown, caption_page
 from vision_attn.report.captions import Told, caption_figure
 from vision_attn.report.overlay import pictures
 from vision_attn.spec import Spec
+
+PAGE = 100
+"""Images on the page."""
+ENDS = {END: "(end)"}
+"""How the end of a caption is written in figures."""
 
 
 class Captioned(NamedTuple):
@@ -39,19 +48,16 @@ def caption(
     sources: Sequence[str],
     out: Path,
     *,
-    beams: int = 5,
-    best: int = 1,
-    penalty: float = 0.0,
-    longest: int = 30,
+    way: Way = Search(),  # noqa: B008  # frozen
     limit: int | None = None,
     batch_size: int = 16,
     device: str = "auto",
 ) -> Iterator[Captioned | Problem]:
     """Caption every image of the sources, and write the line, figure and looks of each.
 
-    Figures show the best caption; captions.jsonl and NAME.npz hold all `best` of them. What cannot
-    be used is given as a Problem and listed in problems.jsonl. Raises ValueError if the run is no
-    captioner's, or not one image could be used.
+    Figures show the first caption; captions.jsonl, NAME.npz and report.html, the page of the first
+    `PAGE` images, hold all of them. What cannot be used is given as a Problem and listed in
+    problems.jsonl. Raises ValueError if the run is no captioner's, or not one image could be used.
     """
     model, spec = load_model(run)
     if not isinstance(model, Captioner):
@@ -63,20 +69,22 @@ def caption(
     lines: list[str] = []
     problems: list[Problem] = []
     items = islice(open_source(sources, spec, out), limit)
-    settings: dict[str, Any] = {
-        "beams": beams,
-        "best": best,
-        "penalty": penalty,
-        "longest": longest,
-    }
-    for batch in _prepared(items, spec, problems, batch_size):
+    shown: list[Shown] = []
+    for number, batch in enumerate(_prepared(items, spec, problems, batch_size)):
         images = torch.stack([view for _, view in batch])
-        found = model.search(images.to(place), **settings)
+        found = way(model, images.to(place), number)
         for (name, view), captions in zip(batch, found, strict=True):
             texts = [" ".join(vocabulary.decode(x.words)) for x in captions]
             lines.append(json.dumps(_line(name, captions, texts, vocabulary)))
-            _write(out, name, view, captions, model, spec)
+            _write_looks(out / f"{name}.npz", captions)
+            drawn, entry = _drawn(name, view, captions, model, spec)
+            with whole(out / f"{name}.png") as file:
+                drawn.savefig(file, format="png", dpi=160)
+            if entry is not None and len(shown) < PAGE:
+                shown.append(entry)
             yield Captioned(name, texts, captions)
+    if shown:
+        caption_page(shown, out, total=len(lines))
     replace(out / "captions.jsonl", "".join(line + "\n" for line in lines))
     replace(out / "problems.jsonl", "".join(json.dumps(x._asdict()) + "\n" for x in problems))
     yield from problems
@@ -129,9 +137,8 @@ def _line(
     }
 
 
-def _write(
-    out: Path, name: str, view: Tensor, captions: Sequence[Caption], model: Captioner, spec: Spec
-) -> None:
+def _write_looks(path: Path, captions: Sequence[Caption]) -> None:
+    """Write words and raw looks of all captions of an image."""
     arrays: dict[str, Any] = {}
     for number, own in enumerate(captions):
         arrays[f"{number}/words"] = np.array(own.words)
@@ -140,23 +147,34 @@ def _write(
                 arrays[f"{number}/{part}"] = found.cpu().numpy()
         if own.grid is not None:
             arrays[f"{number}/grid"] = np.array(own.grid)
-    with whole(out / f"{name}.npz") as file:
+    with whole(path) as file:
         np.savez_compressed(file, **arrays)
+
+
+def _drawn(
+    name: str, view: Tensor, captions: Sequence[Caption], model: Captioner, spec: Spec
+) -> tuple[Figure, Shown | None]:
+    """Draw the first caption; give also what the page shows, which has no sentences."""
+    if isinstance(model.config.encoder, TokensConfig):
+        read = [spec.names[number] for number in view.flatten().tolist() if number != PAD]
+        first = captions[0]
+        assert first.weights is not None
+        said = [ENDS.get(number, spec.names[number]) for number in first.words]
+        return alignment_figure(read, said, first.weights.mean(1).cpu().numpy()), None
     picture = pictures(view[None], spec)[0]
-    figure = caption_figure(picture, _told(captions[0], model, spec))
-    with whole(out / f"{name}.png") as file:
-        figure.savefig(file, format="png", dpi=160)
+    told = [_told(own, model, spec) for own in captions]
+    return caption_figure(picture, told[0]), Shown(name, picture, told)
 
 
 def _told(own: Caption, model: Captioner, spec: Spec) -> Told:
     """Say of a caption what its figure shows."""
-    words = [spec.names[number] for number in own.words]
-    maps = word_maps(own, spec.image_size)
+    words = [ENDS.get(number, spec.names[number]) for number in own.words]
+    told = Told(words, word_maps(own, spec.image_size), own.log_prob, ended=own.ended)
     retina = model.config.encoder
     if isinstance(retina, RetinaConfig) and own.extents is not None:
         growth = torch.tensor([retina.growth**scale for scale in range(retina.scales)])
         extents = own.extents[:, None].cpu() * growth[:, None]
-        return Told(words, maps, own.log_prob, centres=own.centres, extents=extents)
+        return told._replace(centres=own.centres, extents=extents)
     if own.places is not None and own.grid is not None:
-        return Told(words, maps, own.log_prob, places=middles(own.places, own.grid))
-    return Told(words, maps, own.log_prob)
+        return told._replace(places=middles(own.places, own.grid))
+    return told

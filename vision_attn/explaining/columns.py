@@ -9,12 +9,19 @@ from torch import Tensor
 from vision_attn.checking.settings import nearest
 from vision_attn.explain.contract import Explainer
 from vision_attn.explain.localisation import LOCALISATION
-from vision_attn.explain.methods import AGNOSTIC, BASELINES, METHODS, METRICS, settings
+from vision_attn.explain.methods import (
+    AGNOSTIC,
+    BASELINES,
+    CHECKS,
+    METHODS,
+    METRICS,
+    settings,
+)
 from vision_attn.explaining.networks import Network
 from vision_attn.explaining.wanted import Want
 
 EXPLAINERS: Mapping[str, Explainer] = METHODS | BASELINES
-SCORES: Mapping[str, Callable[..., Tensor]] = METRICS | LOCALISATION
+SCORES: Mapping[str, Callable[..., Tensor]] = METRICS | CHECKS | LOCALISATION
 ALL = "all"
 PARTIAL = frozenset(
     {
@@ -72,7 +79,7 @@ def lay_out(
     ValueError for names that are not known, and for a method that no network takes.
     """
     check_known("--methods", methods, [ALL, *EXPLAINERS])
-    check_known("--scores", scores, [*METRICS, *LOCALISATION])
+    check_known("--scores", scores, list(SCORES))
     if methods is not None and not methods:
         raise ValueError(
             f"--methods must name explainers: {ALL} or some of {', '.join(EXPLAINERS)}"

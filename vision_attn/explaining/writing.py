@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vision_attn.explain.contract import Images
 from vision_attn.explain.localisation import LOCALISATION
-from vision_attn.explain.methods import METRICS
+from vision_attn.explain.methods import CHECKS, METRICS
 from vision_attn.explaining.columns import EXPLAINERS, Column
 from vision_attn.explaining.intake import Seen
 from vision_attn.explaining.networks import Network
@@ -65,12 +65,16 @@ def _maps(
     column: Column, images: Images, logits: Tensor, batch: Batch, scores: Sequence[str]
 ) -> Explained:
     network = column.network
+    explainer = EXPLAINERS[column.method]
     targets = column.want.targets(logits, batch.labels)
-    maps = EXPLAINERS[column.method](network.model, images, targets)
+    maps = explainer(network.model, images, targets)
     found: dict[str, Tensor] = {}
     for name in scores:
         if name in METRICS:
             found[name] = METRICS[name](network.model, images, targets, maps)
+        elif name in CHECKS:
+            check = CHECKS[name]
+            found[name] = check(network.model, images, targets, maps, explainer=explainer)
         else:
             assert batch.masks is not None  # `lay_out` made sure
             found[name] = LOCALISATION[name](maps, batch.masks.to(maps.device))

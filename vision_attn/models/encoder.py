@@ -79,9 +79,9 @@ class Regions(nn.Module):
     ) -> tuple[Float[Tensor, "batch region dim"], Places]:
         encoder: Encoder = self.network  # type: ignore[assignment]
         grid = self.region_grid((images.shape[-2], images.shape[-1]))
-        with torch.set_grad_enabled(
-            torch.is_grad_enabled() and (not self.frozen or bool(self.learning))
-        ):
+        # Only training saves the gradient of a frozen network: explainers ask for that of pixels.
+        learns = not self.training or not self.frozen or bool(self.learning)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             features = encoder.regions(images, tape)
         regions = self.norm(self.proj(features))
         if isinstance(self.network, TokenEncoder):

@@ -35,6 +35,8 @@ class Told(NamedTuple):
     centres: Float[Tensor, "word xy"] | None = None
     extents: Float[Tensor, "word scale xy"] | None = None
     """Of glimpses, the finest scale first: drawn as a trail of windows instead of maps."""
+    ended: bool = True
+    """False where the caption was cut at the longest length."""
 
 
 def caption_figure(picture: Picture, told: Told) -> Figure:

@@ -45,6 +45,7 @@ class Explained:
     tokens: tuple[int, int] | None = None
     """Rows and columns of the grid that the maps were upsampled from, where the model has one."""
     scores: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
+    """Those that are not finite are undefined, and left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,11 @@ def _write_maps(
             "tokens": found.tokens,
             "file": (home / f"{name}.npz").relative_to(folder).as_posix(),
             "flat": flat[place],
-            "scores": {score: float(values[place]) for score, values in found.scores.items()},
+            "scores": {
+                score: float(values[place])
+                for score, values in found.scores.items()
+                if values[place].isfinite()
+            },
         }
         with whole(home / f"{name}.npz") as file:
             np.savez_compressed(file, map=maps[place], about=json.dumps(line))

@@ -25,7 +25,7 @@ STYLE: dict[Any, Any] = {
     "ytick.color": FAINT,
     "figure.facecolor": "white",
 }
-LOWER = frozenset({"deletion", "positive_perturbation"})
+LOWER = frozenset({"deletion", "positive_perturbation", "max_sensitivity", "randomisation"})
 """Scores of which less is better."""
 TITLES = {
     "vit": "ViT",
@@ -49,6 +49,9 @@ TITLES = {
     "insertion": "insertion AUC",
     "road": "ROAD",
     "sensitivity_n": "sensitivity-n",
+    "max_sensitivity": "max-sensitivity",
+    "randomisation": "likeness after randomisation",
+    "attention_gradient": "attention x gradient",
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -31,6 +31,8 @@ CELL, GAP, BREAK = 1.5, 0.06, 0.22
 """Inches: side of a picture, space between two of one model, space between two models."""
 HEAD, CAPTION, FOOT, MARGIN = 0.52, 0.25, 0.36, 0.08
 """Inches: names above, answers below each row, the legend at the bottom, the rim."""
+WIDEST = 10
+"""Panels side by side; where there are more, every model begins a line of its own."""
 
 
 class Panel(NamedTuple):
@@ -41,6 +43,10 @@ class Panel(NamedTuple):
     maps: Maps
     part: str = ""
     """Tells columns of one method apart."""
+
+
+Group: TypeAlias = tuple[str, list[Panel]]
+"""A model and its columns."""
 
 
 class Rows(NamedTuple):
@@ -55,15 +61,15 @@ class Rows(NamedTuple):
 
 
 class _Sheet:
-    """A page measured in inches from its top left corner."""
+    """A page measured in inches from its left and from where the present line starts."""
 
     def __init__(self, width: float, height: float):
-        self.width, self.height = width, height
+        self.width, self.height, self.start = width, height, 0.0
         self.figure = Figure(figsize=(width, height))
 
     def picture(self, left: float, top: float, colours: Picture, cell: tuple[float, float]) -> Axes:
         height, width = cell
-        bottom = (self.height - top - height) / self.height
+        bottom = (self.height - self.start - top - height) / self.height
         ax = self.figure.add_axes(
             (left / self.width, bottom, width / self.width, height / self.height)
         )
@@ -73,11 +79,12 @@ class _Sheet:
 
     def text(self, left: float, top: float, words: str, **style: object) -> None:
         style = {"ha": "center", "va": "center"} | style
-        self.figure.text(left / self.width, 1 - top / self.height, words, **style)  # type: ignore[arg-type]
+        up = 1 - (self.start + top) / self.height
+        self.figure.text(left / self.width, up, words, **style)  # type: ignore[arg-type]
 
     def rule(self, left: float, right: float, top: float, colour: str) -> None:
-        across, up = (left / self.width, right / self.width), (1 - top / self.height,) * 2
-        self.figure.add_artist(Line2D(across, up, color=colour, linewidth=1.5))
+        across, up = (left / self.width, right / self.width), 1 - (self.start + top) / self.height
+        self.figure.add_artist(Line2D(across, (up, up), color=colour, linewidth=1.5))
 
 
 def grid(
@@ -86,29 +93,49 @@ def grid(
     """Draw images down and methods across, grouped by model, each with what the model answered.
 
     `outputs` are probabilities, by model. Every map is stretched from its own lowest to its highest
-    value. Raises ValueError if the panels of a model do not stand together.
+    value. More than `WIDEST` panels take several lines. Raises ValueError if the panels of a model
+    do not stand together.
     """
     groups = [(model, list(group)) for model, group in groupby(panels, lambda p: p.model)]
-    if len({model for model, _ in groups}) < len(groups):
+    inks = {model: colour(index) for index, (model, _) in enumerate(groups)}
+    if len(inks) < len(groups):
         raise ValueError(f"panels of a model must be neighbours, got {[p.model for p in panels]}")
+    lines = _lines(groups)
     pixels = rows.images.shape[-2:]
     cell = (CELL * pixels[0] / pixels[1], CELL)
-    width = 2 * MARGIN + CELL + len(groups) * BREAK + len(panels) * CELL
-    width += (len(panels) - len(groups)) * GAP
-    height = HEAD + len(rows.images) * (cell[0] + CAPTION) + FOOT
+    step = HEAD + len(rows.images) * (cell[0] + CAPTION)
     with rc_context(STYLE):
-        sheet = _Sheet(width, height)
+        sheet = _Sheet(max(_width(line) for line in lines), len(lines) * step + FOOT)
         shown = pictures(rows.images, rows.spec)
-        _truth(sheet, rows, shown, cell)
-        left = MARGIN + CELL + BREAK
-        for index, (model, group) in enumerate(groups):
-            right = left + len(group) * (CELL + GAP) - GAP
-            _group(sheet, (left, right), group, colour(index))
-            _maps(sheet, left, group, rows, shown, cell)
-            _answers(sheet, (left + right) / 2, outputs[model], rows, cell[0])
-            left = right + BREAK
+        for place, line in enumerate(lines):
+            sheet.start = place * step
+            _truth(sheet, rows, shown, cell)
+            left = MARGIN + CELL + BREAK
+            for model, group in line:
+                right = left + len(group) * (CELL + GAP) - GAP
+                _group(sheet, (left, right), group, inks[model])
+                _maps(sheet, left, group, rows, shown, cell)
+                _answers(sheet, (left + right) / 2, outputs[model], rows, cell[0])
+                left = right + BREAK
+        sheet.start = 0.0
         _legend(sheet, any(panel.method in SIGNED for panel in panels), rows.masks is not None)
     return sheet.figure
+
+
+def _lines(groups: list[Group]) -> list[list[Group]]:
+    """Break the panels into lines."""
+    if sum(len(group) for _, group in groups) <= WIDEST:
+        return [groups]
+    return [
+        [(model, group[start : start + WIDEST])]
+        for model, group in groups
+        for start in range(0, len(group), WIDEST)
+    ]
+
+
+def _width(line: list[Group]) -> float:
+    cells = sum(BREAK + len(group) * (CELL + GAP) - GAP for _, group in line)
+    return 2 * MARGIN + CELL + cells
 
 
 def _top(row: int, height: float) -> float:

@@ -58,14 +58,17 @@ def append(folder: Path | str, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_scores(folder: Path | str) -> Path:
-    """Write scores.csv from the index of a folder: a row a map, the latest of each."""
+    """Write scores.csv from the index of a folder: a row a map, the latest of each.
+
+    The last column has the settings that the scores depend on, as JSON.
+    """
     lines = {line["file"]: line for line in index(folder)}.values()
     names = dict.fromkeys(name for line in lines for name in line["scores"])
     path = Path(folder) / "scores.csv"
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["image", "model", "method", "target", *names])
+        writer = csv.DictWriter(file, ["image", "model", "method", "target", *names, "settings"])
         writer.writeheader()
         for line in lines:
             about = {name: line[name] for name in ("image", "model", "method", "target")}
-            writer.writerow(about | line["scores"])
+            writer.writerow(about | line["scores"] | {"settings": _plain(line["settings"])})
     return path

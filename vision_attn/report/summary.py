@@ -35,7 +35,8 @@ def write_summary(folder: Path | str, seed: int = 0) -> Path:
     path.write_text(
         f"{table([head, *(_row(group, names, seed) for group in groups.values())])}\n\n"
         f"In brackets the 95 % interval: Wilson for shares, bootstrap ({RESAMPLES:,} resamples, "
-        f"seed {seed}) for means. Maps in italics know nothing of the network.\n"
+        f"seed {seed}) for means; where a score is undefined for some images, how many are left. "
+        f"Maps in italics know nothing of the network.\n"
     )
     return path
 
@@ -48,16 +49,18 @@ def _row(lines: Sequence[Line], names: Sequence[str], seed: int) -> list[str]:
         f"*{title(first['method'])}*" if known else title(first["method"]),
         first["settings"].get("target", ""),
         f"{len(lines):,}",
-        *(_cell([x["scores"][name] for x in lines if name in x["scores"]], seed) for name in names),
+        *(_cell(lines, name, seed) for name in names),
         _written(first["settings"]),
     ]
 
 
-def _cell(values: Sequence[float], seed: int) -> str:
+def _cell(lines: Sequence[Line], name: str, seed: int) -> str:
+    values = [line["scores"][name] for line in lines if name in line["scores"]]
     if not values:
         return ""
     found = estimate(torch.tensor(values), torch.Generator().manual_seed(seed))
-    return f"{found.value:.3f} ({found.low:.3f}-{found.high:.3f})"
+    fewer = "" if len(values) == len(lines) else f" of {len(values):,}"
+    return f"{found.value:.3f} ({found.low:.3f}-{found.high:.3f}){fewer}"
 
 
 def _written(settings: Mapping[str, Any]) -> str:
