@@ -46,9 +46,10 @@ def main(repeats: int = 7) -> list[str]:
     torch.manual_seed(0)
     lines = []
     for case in cases():
-        for name, (seconds, ratio) in ratios(case.subjects, "forward", repeats).items():
-            verdict = _verdict(ratio, case.limits.get(name))
-            lines.append(f"{case.name:32} {name:20} {seconds:7.3f} s  ratio {ratio:6.2f}{verdict}")
+        for name, (seconds, speed) in ratios(case.subjects, "forward", repeats).items():
+            verdict = _verdict(1 / speed, case.limits.get(name))
+            cost = f"{seconds:7.3f} s  {1 / speed:6.2f} forwards"
+            lines.append(f"{case.name:32} {name:20} {cost}{verdict}")
             print(lines[-1], flush=True)
     for name in LAYERS if CLEAR.exists() else ():
         with multiprocessing.get_context("spawn").Pool(1) as fresh:

@@ -231,9 +231,43 @@ def test_a_recipe_tells_command_score_time_and_hardware(path):
     assert f"python train.py configs/{path.name}" in path.read_text()
 
 
+class Unread:
+    """A split that nobody may read."""
+
+    def __len__(self):
+        raise AssertionError("the test split was measured")
+
+    def __getitems__(self, keys):
+        raise AssertionError("the test split was read")
+
+
+class Sealed:
+    """The settings of a data set whose test split is out of reach."""
+
+    def __init__(self, config):
+        self.config = config
+
+    def __getattr__(self, name):
+        return getattr(self.config, name)
+
+    def build(self):
+        return replace(self.config.build(), test=Unread())
+
+
+def test_training_never_reads_the_test_split(trained, script, tmp_path):
+    recipe = read(trained[0], f"run={tmp_path / 'run'}")
+    sealed = recipe.model_copy(update={"data": Sealed(recipe.data)})
+    object.__setattr__(sealed, "to_dict", recipe.to_dict)
+    script.train(sealed)
+    assert (tmp_path / "run" / "best.safetensors").read_bytes() == (
+        trained[1] / "best.safetensors"
+    ).read_bytes()
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_builds_and_takes_a_step(path, script, tmp_path):
-    photos = [f"data.root={tmp_path}"] if path.stem == "folder_finetune" else []
+    elsewhere = path.stem == "folder_finetune" or path.stem.startswith("flickr8k")
+    photos = [f"data.root={tmp_path}"] if elsewhere else []
     recipe = read(path, f"run={tmp_path / 'run'}", *photos)
     sizes = {"train": 4, "valid": 2, "test": 2}
     if hasattr(recipe.data, "train"):  # drawn, whatever their number
