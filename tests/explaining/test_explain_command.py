@@ -158,7 +158,7 @@ def test_scores_are_those_of_the_metrics_with_a_table(runs, recipe, tmp_path):
         assert [float(row[name]) for row in rows] == pytest.approx(values.tolist(), abs=1e-4)
     table = (tmp_path / "scores.md").read_text().splitlines()
     assert [row.split(" | ")[1] for row in table[2:5]] == ["saliency", "*random*", "*centre*"]
-    assert f"| 5 | {expected['deletion'].mean():.3f} (" in table[2]
+    assert f"| 5 | {expected['deletion'].mean():.3f} (" in table[2].replace("**", "")
 
 
 def test_checks_explain_again_by_the_method_that_made_the_map(runs, recipe, tmp_path):
@@ -216,7 +216,7 @@ def test_untrained_networks_say_so_in_every_output(pictures, tmp_path, capsys):
     assert line["model"] == "test_resnet_random_weights"
     assert line["settings"]["weights"] == "random"
     assert "test_resnet_random_weights" in (tmp_path / "scores.csv").read_text()
-    assert "Where test_resnet_random_weights look" in (tmp_path / "report.html").read_text()
+    assert "Where test_resnet_random_weights looks<" in (tmp_path / "report.html").read_text()
     assert (tmp_path / "test_resnet_random_weights/grad_cam/wide.png").exists()
 
 

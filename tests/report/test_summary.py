@@ -39,7 +39,7 @@ def test_a_row_is_a_method_with_counts_intervals_and_settings(tmp_path):
     )
     assert rule.count("|") == head.count("|") == first.count("|") == second.count("|")
     assert first == (
-        "| ViT | Grad-CAM | label | 2 | 0.375 (0.250-0.500) | 0.500 (0.095-0.905) | "
+        "| ViT | Grad-CAM | label | 2 | **0.375** (0.250-0.500) | **0.500** (0.095-0.905) | "
         "deletion AUC steps=16 |"
     )
     assert second == (
@@ -54,8 +54,8 @@ def test_other_settings_make_a_row_of_their_own_and_the_latest_of_a_file_counts(
     append(tmp_path, lines("vit", "rollout", [{"road": 1.0}], target="class 3"))
     rows = write_summary(tmp_path).read_text().split("\n")[2:4]
     assert [row.split(" | ")[2:5] for row in rows] == [
-        ["label", "1", "0.250 (0.250-0.250)"],
-        ["class 3", "1", "1.000 (0.207-1.000)"],
+        ["label", "1", "**0.250** (0.250-0.250)"],
+        ["class 3", "1", "**1.000** (0.207-1.000)"],
     ]
 
 
@@ -63,7 +63,7 @@ def test_a_score_of_fewer_images_says_of_how_many(tmp_path):
     numbers = [{"deletion": 0.5, "max_sensitivity": 0.25}, {"deletion": 0.5}, {"deletion": 0.5}]
     append(tmp_path, lines("vit", "grad_cam", numbers, target="label"))
     (row,) = write_summary(tmp_path).read_text().split("\n")[2:3]
-    assert row.startswith("| ViT | Grad-CAM | label | 3 | 0.500 (0.500-0.500) | 0.250 (0.250-0.250")
+    assert row.startswith("| ViT | Grad-CAM | label | 3 | **0.500** (0.500-0.500) | **0.250** (")
     assert "0.250) of 1 |" in row
 
 

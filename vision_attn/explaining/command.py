@@ -77,7 +77,7 @@ def explain(
     write_scores(out)
     if scores:
         write_summary(out)
-    heading = f"Where {' and '.join(network.name for network in networks)} look"
+    heading = f"Where {' and '.join(x.name for x in networks)} look{'s' if against is None else ''}"
     report = page(out, heading=heading) if "page" in formats else None
     return Outcome(intake.explained, intake.finished, intake.problems, remarks, report)
 

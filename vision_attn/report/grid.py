@@ -206,7 +206,8 @@ def _answers(
 ) -> None:
     shares, answers = output.cpu().max(-1)
     for row, (share, answer) in enumerate(zip(shares.tolist(), answers.tolist(), strict=True)):
-        words, ink = f"{rows.spec.names[answer]}  {100 * share:.0f} %", INK
+        decimals = 1 if share < 0.01 else 0
+        words, ink = f"{rows.spec.names[answer]}  {100 * share:.{decimals}f} %", INK
         if rows.labels is not None:
             right = answer == int(rows.labels[row])
             words, ink = f"{'✓' if right else '✗'} {words}", RIGHT if right else WRONG

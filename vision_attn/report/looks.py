@@ -5,14 +5,15 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from vision_attn.explain.attention import look, token_grid, weights_of
 from vision_attn.explain.contract import Explainable, Images
 from vision_attn.explain.frozen import explained
-from vision_attn.explain.maps import image_size
-from vision_attn.explain.rollout import patch_rollout
+from vision_attn.explain.looks import look, token_grid, weights_of
+from vision_attn.explain.maps import at_least_float32, image_size
+from vision_attn.explain.rollout import fused, roll
+from vision_attn.tape import Attended
 
 LEVELS = 31
 """Steps that a share is rounded to; even in its square root, so that small ones survive."""
@@ -23,6 +24,8 @@ SHAPES = ("grid", "patches")
 """What is the same for all images of a record."""
 SINKS = 4
 """Patches that are counted together when it is told how far looks gather on few."""
+RESIDUAL = 0.5
+"""Weight of the skip connection, as in `rollout`."""
 
 
 class Looks(NamedTuple):
@@ -62,17 +65,25 @@ def looks(model: Explainable, images: Images, *, budget: int = BUDGET) -> Looks:
     size = image_size(images)
     with explained(model), torch.no_grad():
         layers = look(model, images, "attention").layers
-        weights = torch.stack([weights_of(record) for record in layers], 1)
-        places = token_grid(model, weights.shape[-1], size, weights.device)
-        weights = weights[..., places.flatten(), :][..., places.flatten()]
-    rows = patch_rollout(model, images).flatten(2)
-    patches = places.shape[0], places.shape[1]
-    grid = grouped(patches, weights[0, :, :, 0, 0].numel(), budget)
-    member = membership(patches, grid).to(weights)
-    looked_at = weights[:, -1].mean((1, 2))
-    sinks = looked_at.topk(min(SINKS, looked_at.shape[1])).values.sum(1) / looked_at.sum(1)
-    coded = _coded(member, weights), _coded(member, rows.to(weights))
-    return Looks(grid, patches, *coded[0], *coded[1], sinks.float().cpu())
+        last = at_least_float32(layers[-1].query)
+        places = token_grid(model, last.shape[2], size, last.device)
+        patches = places.shape[0], places.shape[1]
+        grid = grouped(patches, len(layers) * last.shape[1], budget)
+        member = membership(patches, grid).to(last)
+        keys = member.new_zeros(len(member), last.shape[2]).index_copy(1, places.flatten(), member)
+        queries = keys / keys.sum(1, keepdim=True)
+        # Grouped a layer at a time: the weights of all layers over many tokens are gigabytes.
+        shares = torch.stack([queries @ weights_of(record) @ keys.T for record in layers], 1)
+        backwards = (fused(record, "mean") for record in reversed(layers))
+        rows = roll(queries.expand(len(images), -1, -1), backwards, RESIDUAL)
+        sinks = _gathering(layers[-1], places)
+    return Looks(grid, patches, *_coded(shares), *_coded(rows @ keys.T), sinks.float().cpu())
+
+
+def _gathering(record: Attended, places: Int[Tensor, "row column"]) -> Float[Tensor, " batch"]:
+    patches = places.flatten()
+    looked_at = weights_of(record)[:, :, patches].mean((1, 2))[:, patches]
+    return looked_at.topk(min(SINKS, len(patches))).values.sum(1) / looked_at.sum(1)
 
 
 def grouped(patches: tuple[int, int], maps: int, budget: int) -> tuple[int, int]:
@@ -96,10 +107,8 @@ def membership(patches: tuple[int, int], grid: tuple[int, int]) -> Float[Tensor,
 
 
 def _coded(
-    member: Float[Tensor, "group patch"], weights: Float[Tensor, "*batch query key"]
-) -> tuple[UInt8[Tensor, "*batch group other"], Float[Tensor, "*batch group"]]:
-    means = member / member.sum(1, keepdim=True)
-    shares = means @ weights @ member.T
+    shares: Float[Tensor, "*batch query key"],
+) -> tuple[UInt8[Tensor, "*batch query key"], Float[Tensor, "*batch query"]]:
     tiny = torch.finfo(shares.dtype).tiny
     levels = ((shares / shares.amax(-1, keepdim=True).clamp_min(tiny)).sqrt() * LEVELS).round()
     scales = shares.sum(-1) / (levels / LEVELS).square().sum(-1).clamp_min(tiny)

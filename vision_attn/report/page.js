@@ -221,6 +221,7 @@ async function show(place) {
   const main = $("main");
   main.replaceChildren();
   main.style.setProperty("--side", `${Math.round(224 * Math.min(1, width / height))}px`);
+  main.style.setProperty("--models", image.models.length);
   const first = section(main, "image", "", "");
   const words = [bold(image.label ?? image.name), image.label === null ? "" : ` · ${image.name}`];
   card(first, base, words, (canvas) => paint(canvas, image, base, null), () => "");

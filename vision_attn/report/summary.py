@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
 from vision_attn.explain.methods import BASELINES
-from vision_attn.report.figures import title
+from vision_attn.report.figures import LOWER, title
 from vision_attn.report.index import index
-from vision_attn.report.interval import RESAMPLES, estimate
+from vision_attn.report.interval import RESAMPLES, Estimate, estimate
 from vision_attn.report.markdown import heading, table
 
 Line: TypeAlias = Mapping[str, Any]
@@ -31,36 +31,61 @@ def write_summary(folder: Path | str, seed: int = 0) -> Path:
         about = line["model"], line["method"], json.dumps(line["settings"], sort_keys=True)
         groups.setdefault(about, []).append(line)
     head = ["network", "map", "for", "images", *(heading(name) for name in names), "settings"]
+    found = [Group(group, _estimates(group, names, seed)) for group in groups.values()]
     path = Path(folder) / "scores.md"
     path.write_text(
-        f"{table([head, *(_row(group, names, seed) for group in groups.values())])}\n\n"
+        f"{table([head, *(_row(group, names, found) for group in found)])}\n\n"
         f"In brackets the 95 % interval: Wilson for shares, bootstrap ({RESAMPLES:,} resamples, "
         f"seed {seed}) for means; where a score is undefined for some images, how many are left. "
-        f"Maps in italics know nothing of the network.\n"
+        f"Maps in italics know nothing of the network; a network's best score is bold.\n"
     )
     return path
 
 
-def _row(lines: Sequence[Line], names: Sequence[str], seed: int) -> list[str]:
-    first = lines[0]
-    known = first["method"] in BASELINES
+class Group(NamedTuple):
+    """Hold the maps that make a row, and their mean scores."""
+
+    lines: Sequence[Line]
+    scores: Mapping[str, Estimate]
+
+    @property
+    def rivals(self) -> tuple[str, str]:
+        """Name the network and what is explained: what rows must share to be ranked."""
+        return self.lines[0]["model"], self.lines[0]["settings"].get("target", "")
+
+
+def _estimates(lines: Sequence[Line], names: Sequence[str], seed: int) -> dict[str, Estimate]:
+    values = {name: [x["scores"][name] for x in lines if name in x["scores"]] for name in names}
+    return {
+        name: estimate(torch.tensor(numbers), torch.Generator().manual_seed(seed))
+        for name, numbers in values.items()
+        if numbers
+    }
+
+
+def _row(group: Group, names: Sequence[str], every: Sequence[Group]) -> list[str]:
+    first, (model, target) = group.lines[0], group.rivals
+    label = title(first["method"])
     return [
-        title(first["model"]),
-        f"*{title(first['method'])}*" if known else title(first["method"]),
-        first["settings"].get("target", ""),
-        f"{len(lines):,}",
-        *(_cell(lines, name, seed) for name in names),
+        title(model),
+        f"*{label}*" if first["method"] in BASELINES else label,
+        target,
+        f"{len(group.lines):,}",
+        *(_cell(group, name, every) for name in names),
         _written(first["settings"]),
     ]
 
 
-def _cell(lines: Sequence[Line], name: str, seed: int) -> str:
-    values = [line["scores"][name] for line in lines if name in line["scores"]]
-    if not values:
+def _cell(group: Group, name: str, every: Sequence[Group]) -> str:
+    if name not in group.scores:
         return ""
-    found = estimate(torch.tensor(values), torch.Generator().manual_seed(seed))
-    fewer = "" if len(values) == len(lines) else f" of {len(values):,}"
-    return f"{found.value:.3f} ({found.low:.3f}-{found.high:.3f}){fewer}"
+    found, sign = group.scores[name], -1 if name in LOWER else 1
+    rivals = [x.scores[name].value for x in every if x.rivals == group.rivals and name in x.scores]
+    value = f"{found.value:.3f}"
+    if sign * found.value == max(sign * rival for rival in rivals):
+        value = f"**{value}**"
+    fewer = "" if found.images == len(group.lines) else f" of {found.images:,}"
+    return f"{value} ({found.low:.3f}-{found.high:.3f}){fewer}"
 
 
 def _written(settings: Mapping[str, Any]) -> str:
