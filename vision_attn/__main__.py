@@ -175,7 +175,8 @@ def add_caption(commands: Any) -> None:
             for text, own in zip(found.texts, found.captions, strict=True):
                 print(f"{found.image}: {text} ({own.log_prob:.2f})")
         print(f"captions: {chosen.out / 'captions.jsonl'}")
-        print(f"report: {chosen.out / 'report.html'}")
+        if (page := chosen.out / "report.html").exists():
+            print(f"report: {page}")
 
     parser.set_defaults(run_command=run)
 

@@ -46,7 +46,8 @@ def evaluate(
     numbers = task.evaluate(share(source, batch_size, workers=recipe.data.workers))
     if isinstance(recipe.data, CaptionsConfig | SceneCaptionsConfig):
         train: Any = data.train
-        rows = free_rows(train, source)
+        held_out: Any = source
+        rows = free_rows(train, held_out)
         numbers |= {f"{row}_{name}": x for row, own in rows.items() for name, x in own.items()}
     replace(folder / f"evaluation-{split}.json", json.dumps(numbers, indent=2) + "\n")
     return numbers

@@ -28,6 +28,13 @@ model: {{name: captioner, encoder: {encoder}, decoder: {decoder}}}
 task: {{name: captioning, longest: 7}}
 train: {{steps: 1, batch_size: 5, device: cpu}}
 """
+SENTENCES = """\
+run: run
+data: {name: reversal, letters: 3, shortest: 2, longest: 5, train: 11, valid: 5, test: 4}
+model: {name: captioner, encoder: {name: tokens, dim: 8}, decoder: {name: lstm, dim: 8}}
+task: {name: captioning, longest: 7}
+train: {steps: 1, batch_size: 5, device: cpu}
+"""
 LABELS = """\
 run: {run}
 data: {{name: scenes, image_size: 24, train: 7, valid: 5, test: 4}}
@@ -127,6 +134,48 @@ def test_a_word_of_a_caption_can_be_explained(runs, kind, frozen, method):
         torch.testing.assert_close(found, leaf.grad.abs().amax(1))
 
 
+def test_captions_can_be_drawn(runs, pictures, tmp_path):
+    texts = []
+    for seed in ("3", "3", "4"):
+        out = tmp_path / f"out{len(texts)}"
+        options = ["--draw", "--best", "5", "--top-k", "7", "--seed", seed, "--out", str(out)]
+        assert main(["caption", str(runs / "soft"), str(pictures / "one.png"), *options]) == 0
+        line = json.loads((out / "captions.jsonl").read_text())
+        texts.append([own["text"] for own in line["captions"]])
+    assert texts[0] == texts[1] != texts[2]
+    assert len(set(texts[0])) > 1
+
+
+def test_captioners_are_put_side_by_side(runs, tmp_path, capsys, monkeypatch):
+    arguments = ["compare", str(runs / "soft"), str(runs / "glimpse"), "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    report = (tmp_path / "report.md").read_text()
+    assert "| soft | 1 |" in report
+    assert "| *another person* |" in report
+    monkeypatch.setattr("vision_attn.commands.evaluate", None)  # found beside the weights
+    (tmp_path / "report.md").unlink()
+    assert main(arguments) == 0
+    assert (tmp_path / "report.md").read_text() == report
+
+
+def test_sentences_are_drawn_as_alignments(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT)
+    import train
+
+    (tmp_path / "sentences.yaml").write_text(SENTENCES)
+    train.main(["sentences.yaml"])
+    options = ["--out", "out", "--limit", "2", "--longest", "6"]
+    assert main(["caption", "run", "sentences.yaml", *options]) == 0
+    with Image.open("out/test-00000.png") as figure:
+        assert figure.width > 100
+    with Image.open("out/distance.png") as figure:
+        assert figure.width > 300
+    assert not Path("out/report.html").exists()
+    assert main(["evaluate", "run"]) == 0
+    assert 0 <= json.loads(Path("run/evaluation-test.json").read_text())["exact"] <= 1
+
+
 def test_a_recipe_is_a_source_of_images(runs, tmp_path):
     out = tmp_path / "out"
     recipe = str(runs / "soft.yaml")
@@ -140,6 +189,8 @@ def test_evaluate_scores_a_run_of_captions(runs, kind, capsys):
     numbers = json.loads((runs / kind / "evaluation-test.json").read_text())
     assert numbers["images"] == 4
     assert {"bleu4", "cider_d", "rouge_l", "exact", "word_loss"} <= set(numbers)
+    for row in ("constant", "retrieval", "human"):
+        assert 0 <= numbers[f"{row}_cider_d"] <= 10
     assert f"test cider_d = {numbers['cider_d']:.6g}" in capsys.readouterr().out
 
 
@@ -148,7 +199,16 @@ def test_evaluate_scores_a_run_of_captions(runs, kind, capsys):
     [
         (["caption", "labels", "soft.yaml", "--out", "x"], "tells labels; vision-attn explain"),
         (["explain", "soft", "soft.yaml", "--out", "x"], "says captions; vision-attn caption"),
-        (["compare", "soft", "--out", "x"], "which tell labels"),
+        (["compare", "soft", "labels", "--out", "x"], "compared with each other, got labels"),
+        (["compare", "soft", "--out", "x", "--maps", "3"], "--maps and --started are for networks"),
+        (
+            ["caption", "soft", "soft.yaml", "--out", "x", "--top-k", "3"],
+            "--top-k: only for --draw",
+        ),
+        (
+            ["caption", "soft", "soft.yaml", "--out", "x", "--draw", "--beams", "2"],
+            "not for --draw",
+        ),
         (["caption", "soft", "no.png", "--out", "x"], "no such file"),
     ],
 )

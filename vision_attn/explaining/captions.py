@@ -8,31 +8,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from vision_attn.data.batch import Problem
 from vision_attn.engine.atomic import whole
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import replace
-from vision_attn.explain.words import middles, points, word_maps
+from vision_attn.explain.words import points
+from vision_attn.explaining.caption_drawing import drawn, measures_distance, write_distance
 from vision_attn.explaining.saying import Search, Way
 from vision_attn.explaining.sources import Item, open_source
-from vision_attn.language.vocabulary import END, PAD, Vocabulary
-from vision_attn.models.caption_config import RetinaConfig, TokensConfig
+from vision_attn.language.vocabulary import Vocabulary
 from vision_attn.models.captioner import Captioner
 from vision_attn.models.generate import Caption
 from vision_attn.recipe import load_model
-from vision_attn.report.alignment import alignment_figure
 from vision_attn.report.caption_page import Shown, caption_page
-from vision_attn.report.captions import Told, caption_figure
-from vision_attn.report.overlay import pictures
 from vision_attn.spec import Spec
 
 PAGE = 100
 """Images on the page."""
-ENDS = {END: "(end)"}
-"""How the end of a caption is written in figures."""
 
 
 class Captioned(NamedTuple):
@@ -56,8 +50,9 @@ def caption(
     """Caption every image of the sources, and write the line, figure and looks of each.
 
     Figures show the first caption; captions.jsonl, NAME.npz and report.html, the page of the first
-    `PAGE` images, hold all of them. What cannot be used is given as a Problem and listed in
-    problems.jsonl. Raises ValueError if the run is no captioner's, or not one image could be used.
+    `PAGE` images, hold all of them. Sentences have alignments for figures and, instead of a page,
+    distance.png. What cannot be used is given as a Problem and listed in problems.jsonl. Raises
+    ValueError if the run is no captioner's, or not one image could be used.
     """
     model, spec = load_model(run)
     if not isinstance(model, Captioner):
@@ -73,13 +68,15 @@ def caption(
     for number, batch in enumerate(_prepared(items, spec, problems, batch_size)):
         images = torch.stack([view for _, view in batch])
         found = way(model, images.to(place), number)
+        if not number and measures_distance(model):
+            write_distance(out / "distance.png", model, images.to(place), found)
         for (name, view), captions in zip(batch, found, strict=True):
             texts = [" ".join(vocabulary.decode(x.words)) for x in captions]
             lines.append(json.dumps(_line(name, captions, texts, vocabulary)))
             _write_looks(out / f"{name}.npz", captions)
-            drawn, entry = _drawn(name, view, captions, model, spec)
+            figure, entry = drawn(name, view, captions, model, spec)
             with whole(out / f"{name}.png") as file:
-                drawn.savefig(file, format="png", dpi=160)
+                figure.savefig(file, format="png", dpi=160)
             if entry is not None and len(shown) < PAGE:
                 shown.append(entry)
             yield Captioned(name, texts, captions)
@@ -149,32 +146,3 @@ def _write_looks(path: Path, captions: Sequence[Caption]) -> None:
             arrays[f"{number}/grid"] = np.array(own.grid)
     with whole(path) as file:
         np.savez_compressed(file, **arrays)
-
-
-def _drawn(
-    name: str, view: Tensor, captions: Sequence[Caption], model: Captioner, spec: Spec
-) -> tuple[Figure, Shown | None]:
-    """Draw the first caption; give also what the page shows, which has no sentences."""
-    if isinstance(model.config.encoder, TokensConfig):
-        read = [spec.names[number] for number in view.flatten().tolist() if number != PAD]
-        first = captions[0]
-        assert first.weights is not None
-        said = [ENDS.get(number, spec.names[number]) for number in first.words]
-        return alignment_figure(read, said, first.weights.mean(1).cpu().numpy()), None
-    picture = pictures(view[None], spec)[0]
-    told = [_told(own, model, spec) for own in captions]
-    return caption_figure(picture, told[0]), Shown(name, picture, told)
-
-
-def _told(own: Caption, model: Captioner, spec: Spec) -> Told:
-    """Say of a caption what its figure shows."""
-    words = [ENDS.get(number, spec.names[number]) for number in own.words]
-    told = Told(words, word_maps(own, spec.image_size), own.log_prob, ended=own.ended)
-    retina = model.config.encoder
-    if isinstance(retina, RetinaConfig) and own.extents is not None:
-        growth = torch.tensor([retina.growth**scale for scale in range(retina.scales)])
-        extents = own.extents[:, None].cpu() * growth[:, None]
-        return told._replace(centres=own.centres, extents=extents)
-    if own.places is not None and own.grid is not None:
-        return told._replace(places=middles(own.places, own.grid))
-    return told

@@ -1,0 +1,56 @@
+"""How captions are found: by a search for the likeliest, or by drawing words."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from vision_attn.models.captioner import Captioner
+from vision_attn.models.generate import Caption, Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Search for the likeliest captions; see `beam_search`."""
+
+    best: int = 1
+    """Captions an image."""
+    beams: int = 5
+    penalty: float = 0.0
+    longest: int = 30
+
+    def __call__(self, model: Captioner, images: Images, batch: int) -> list[list[Caption]]:
+        """Give the captions of every image of a batch, the best one first."""
+        return model.search(
+            images, best=self.best, beams=self.beams, penalty=self.penalty, longest=self.longest
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """Draw captions word by word; see `sampling.sample`."""
+
+    best: int = 1
+    """Captions an image."""
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    longest: int = 30
+    seed: int = 0
+
+    def __call__(self, model: Captioner, images: Images, batch: int) -> list[list[Caption]]:
+        """Give the captions of every image in the order they were drawn; batches count from 0."""
+        state = int(np.random.SeedSequence([self.seed, batch]).generate_state(1)[0])
+        return model.sample(
+            images,
+            generator=torch.Generator(images.device).manual_seed(state),
+            samples=self.best,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            longest=self.longest,
+        )
+
+
+Way: TypeAlias = Search | Draws
