@@ -1,17 +1,19 @@
 """Figures of sentences: which token each word looked at, and how far back words still feel them."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from vision_attn.report.figures import FAINT, STYLE, colour
 
 CELL = 0.24
 """Inches a side of a cell."""
+LEAST = 3.6
+"""Inches of the line below."""
 
 
 def alignment_figure(
@@ -22,7 +24,7 @@ def alignment_figure(
     As in Bahdanau 2015, figure 3 (arXiv:1409.0473).
     """
     with rc_context(STYLE):
-        size = CELL * len(read) + 1.0, CELL * len(said) + 0.9
+        size = max(CELL * len(read) + 1.0, LEAST), CELL * len(said) + 0.9
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         axes.imshow(weights[:, : len(read)], cmap="gray", vmin=0, vmax=1, aspect="equal")
@@ -49,7 +51,8 @@ def distance_figure(norms: Mapping[str, Float[np.ndarray, "sentence word"]]) -> 
         axes.set_yscale("log")
         axes.set_xlabel("words from the sentence that was read")
         axes.set_ylabel("norm of the Jacobian")
-        axes.set_xlim(0.5, math.ceil(len(means)) + 0.5)
+        axes.set_xlim(0.5, len(means) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color="#d0d7de", linewidth=0.6)
         axes.legend(frameon=False)
     return figure
