@@ -125,7 +125,8 @@ def class_maps(
             (gradient,) = torch.autograd.grad(total, leaf, retain_graph=True)
             on_map = check_reach(model, images, targets, gradient)
             grids.append(weigh(activation, at_least_float32(on_map)))
-    return torch.stack([upsample(grid, size) for grid in grids], dim=1)
+    maps = upsample(torch.stack(grids, dim=1).flatten(0, 1), size)
+    return maps.unflatten(0, (len(images), -1))
 
 
 def grad_cam_classes(

@@ -20,6 +20,8 @@ def check_reach(
     gradient is all in the class token, and a map would be silently zero.
     """
     on_map = model.to_map(gradient, image_size(images))
+    if on_map.numel() == gradient.numel():
+        return on_map  # there are no prefix tokens
     if (gradient.flatten(1).any(1) & ~on_map.flatten(1).any(1)).any():
         raise ValueError(
             f"the gradient of the score at cam_layer reaches prefix tokens only, no patch; "
