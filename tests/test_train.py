@@ -19,6 +19,24 @@ from vision_attn.recipe import load_model, read, start_from
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+UNMEASURED = {
+    "dates_lstm",
+    "flickr8k_caption_hard",
+    "flickr8k_caption_soft",
+    "flickr8k_caption_transformer",
+    "mnist_cluttered_glimpse",
+    "mnist_glimpse",
+    "mnist_translated_glimpse",
+    "reversal_lstm",
+    "scenes_caption_glimpse",
+    "scenes_caption_gumbel",
+    "scenes_caption_hard",
+    "scenes_caption_local",
+    "scenes_caption_soft",
+    "scenes_caption_transformer",
+    "scenes_glimpse",
+}
+"""Recipes whose numbers are still to come; this only ever shrinks."""
 TINY = """\
 data: {name: scenes, image_size: 24, train: 23, valid: 13, test: 11}
 model: {name: vit, dim: 12, depth: 1, heads: 3, patch_size: 4}
@@ -229,6 +247,7 @@ def test_a_recipe_tells_command_score_time_and_hardware(path):
         "hardware",
     ]
     assert f"python train.py configs/{path.name}" in path.read_text()
+    assert ("not measured yet" in path.read_text()) == (path.stem in UNMEASURED)
 
 
 class Unread:
