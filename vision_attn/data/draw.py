@@ -13,7 +13,7 @@ from vision_attn.data.shapes import COLOURS, COSINES, MUTED, ONE, SINES
 
 cv2.setNumThreads(0)  # images this small gain nothing, and its threads do not survive a fork
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a pixel changes: drawn images that were kept are then drawn again."""
 
 _FINE = 4
