@@ -120,6 +120,21 @@ def test_many_panels_take_several_lines_that_do_not_touch(rows):
     rendered(figure)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_long_names_stay_inside_the_page_and_off_each_other(rows, count):
+    name = "vit small patch14 reg4 dinov2 random weights"
+    maps = torch.rand(2, 16, 12, generator=torch.Generator().manual_seed(1))
+    panels = [Panel(f"{name} {n}", "grad_cam", maps) for n in range(count)]
+    figure = grid(rows, panels, {panel.model: torch.eye(3)[:2] for panel in panels})
+    rendered(figure)
+    heads = [text for text in figure.texts if "dinov2" in text.get_text()]
+    boxes = [text.get_window_extent() for text in heads]
+    assert len(boxes) == count
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+    assert all(box.y0 >= 0 and box.y1 <= figure.bbox.height for box in boxes)
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
 def test_a_map_of_zeros_shows_the_picture_and_no_colour(rows):
     panels = [Panel("vit", "relevance", torch.zeros(2, 16, 12))]
     figure = grid(rows._replace(masks=None), panels, {"vit": torch.eye(3)[:2]})

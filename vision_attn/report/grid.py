@@ -1,5 +1,7 @@
 """The grid of images x methods x models: where each network looks, side by side."""
 
+import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple, TypeAlias
@@ -9,7 +11,9 @@ from jaxtyping import Bool, Float
 from matplotlib import colormaps, patheffects, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 from torch import Tensor
 
 from vision_attn.explain.contract import Images, Maps, Targets
@@ -31,6 +35,8 @@ CELL, GAP, BREAK = 1.5, 0.06, 0.22
 """Inches: side of a picture, space between two of one model, space between two models."""
 HEAD, CAPTION, FOOT, MARGIN = 0.52, 0.25, 0.36, 0.08
 """Inches: names above, answers below each row, the legend at the bottom, the rim."""
+PLAIN = FontProperties(family=STYLE["font.family"])
+BOLD = FontProperties(family=STYLE["font.family"], weight="bold")
 WIDEST = 10
 """Panels side by side; where there are more, every model begins a line of its own."""
 
@@ -115,7 +121,7 @@ def grid(
                 right = left + len(group) * (CELL + GAP) - GAP
                 _group(sheet, (left, right), group, inks[model])
                 _maps(sheet, left, group, rows, shown, cell)
-                _answers(sheet, (left + right) / 2, outputs[model], rows, cell[0])
+                _answers(sheet, (left, right), outputs[model], rows, cell[0])
                 left = right + BREAK
         sheet.start = 0.0
         _legend(sheet, any(panel.method in SIGNED for panel in panels), rows.masks is not None)
@@ -154,12 +160,26 @@ def _truth(sheet: _Sheet, rows: Rows, shown: Pictures, cell: tuple[float, float]
 
 
 def _group(sheet: _Sheet, span: tuple[float, float], group: Sequence[Panel], ink: str) -> None:
-    sheet.text(sum(span) / 2, 0.14, title(group[0].model), color=ink, weight="bold", size=11)
+    words, size = fitted(title(group[0].model), span[1] - span[0])
+    sheet.text(sum(span) / 2, 0.14, words, color=ink, weight="bold", size=size)
     sheet.rule(*span, 0.27, ink)
     for index, panel in enumerate(group):
         middle = span[0] + index * (CELL + GAP) + CELL / 2
         words = f"{title(panel.method)} {panel.part}".rstrip()
         sheet.text(middle, HEAD - 0.12, words, color=FAINT)
+
+
+def fitted(name: str, width: float) -> tuple[str, float]:
+    """Set a bold name no wider than so many inches: smaller, and from 7 points on in two lines."""
+    size = 11 * min(1, width / _inches(name))
+    if size >= 7:
+        return name, size
+    name = "\n".join(textwrap.wrap(name, math.ceil(len(name) * 0.6)))
+    return name, min(8, 11 * width / max(map(_inches, name.splitlines())))
+
+
+def _inches(words: str, font: FontProperties = BOLD, size: float = 11) -> float:
+    return float(TextPath((0, 0), words, size=size, prop=font).get_extents().width) / 72
 
 
 def _maps(
@@ -199,7 +219,7 @@ def outline(ax: Axes, mask: Bool[Tensor, "height width"]) -> None:
 
 def _answers(
     sheet: _Sheet,
-    middle: float,
+    span: tuple[float, float],
     output: Float[Tensor, "batch output"],
     rows: Rows,
     height: float,
@@ -212,7 +232,8 @@ def _answers(
             right = answer == int(rows.labels[row])
             words, ink = f"{'✓' if right else '✗'} {words}", RIGHT if right else WRONG
         below = _top(row, height) + height + CAPTION / 2
-        sheet.text(middle, below, words, color=ink)
+        size = 9 * min(1, (span[1] - span[0]) / _inches(words, PLAIN, 9))
+        sheet.text(sum(span) / 2, below, words, color=ink, size=size)
 
 
 def _legend(sheet: _Sheet, signed: bool, masked: bool) -> None:
