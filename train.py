@@ -7,8 +7,9 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from vision_attn.recipe import Recipe, read, reference, remarks, start_from
+from vision_attn.recipe import Recipe, read, reference, remarks
 from vision_attn.rules import foreseen
+from vision_attn.trained import start_from
 
 if TYPE_CHECKING:
     from vision_attn.engine.run import Run

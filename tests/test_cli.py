@@ -12,8 +12,8 @@ import vision_attn
 from vision_attn.__main__ import COMMANDS, main
 from vision_attn.data.config import ScenesConfig
 from vision_attn.data.loader import share
-from vision_attn.recipe import load_model
 from vision_attn.tasks.config import ClassificationConfig
+from vision_attn.trained import load_model
 
 ROOT = Path(__file__).parents[1]
 TINY = """\

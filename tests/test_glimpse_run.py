@@ -10,8 +10,8 @@ from vision_attn.__main__ import main
 from vision_attn.data.config import ScenesConfig
 from vision_attn.data.loader import share
 from vision_attn.models.glimpse import GlimpseNet
-from vision_attn.recipe import load_model
 from vision_attn.tasks.glimpse_config import GlimpseTaskConfig
+from vision_attn.trained import load_model
 
 ROOT = Path(__file__).parents[1]
 TINY = """\

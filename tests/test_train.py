@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from vision_attn.data.caption_config import SceneCaptionsConfig
 from vision_attn.data.config import ScenesConfig
 from vision_attn.engine.run import Run
-from vision_attn.recipe import load_model, read, start_from
+from vision_attn.recipe import read
+from vision_attn.trained import load_model, start_from
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from vision_attn.models.retina import retina
     from vision_attn.models.vit import ViT
     from vision_attn.models.weights import load_weights
-    from vision_attn.recipe import Recipe, load_model, read
+    from vision_attn.recipe import Recipe, read
     from vision_attn.report.compare import compare
     from vision_attn.spec import Spec
     from vision_attn.tape import Tape
     from vision_attn.tasks.classification import Classification
     from vision_attn.tasks.config import ClassificationConfig
+    from vision_attn.trained import load_model
 
 HOMES = {
     "METHODS": "explain.methods",
@@ -52,7 +53,7 @@ HOMES = {
     "ViTConfig": "models.config",
     "compare": "report.compare",
     "fit": "engine.loop",
-    "load_model": "recipe",
+    "load_model": "trained",
     "load_weights": "models.weights",
     "read": "recipe",
     "retina": "models.retina",

@@ -13,12 +13,13 @@ from vision_attn.data.caption_config import CaptionsConfig, SceneCaptionsConfig
 from vision_attn.data.loader import share
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import Run, replace
-from vision_attn.recipe import Recipe, load_model, read
+from vision_attn.recipe import Recipe, read
 from vision_attn.report.captioners import Measured, compare_captioners
 from vision_attn.report.compare import compare as write_report
 from vision_attn.report.glimpses import glimpse_report
 from vision_attn.report.measure import Evidence, Subject
 from vision_attn.spec import Spec
+from vision_attn.trained import load_model
 
 MAPS = {
     "vit": ("grad_cam", "rollout", "relevance"),

@@ -6,11 +6,11 @@ import inspect
 import json
 import os
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
@@ -46,16 +46,6 @@ from vision_attn.models.glimpse_config import GlimpseConfig
 from vision_attn.tasks.caption_config import CaptioningConfig
 from vision_attn.tasks.config import ClassificationConfig
 from vision_attn.tasks.glimpse_config import GlimpseTaskConfig
-
-if TYPE_CHECKING:
-    from vision_attn.models.captioner import Captioner
-    from vision_attn.models.glimpse import GlimpseNet
-    from vision_attn.models.resnet import ResNet
-    from vision_attn.models.vit import ViT
-    from vision_attn.spec import Spec
-
-    Network: TypeAlias = ViT | ResNet | Captioner | GlimpseNet
-
 
 DataConfig: TypeAlias = (
     ScenesConfig
@@ -208,6 +198,14 @@ def _entries(path: Path, *overrides: str) -> Entries:
     return entries
 
 
+def read_model(path: Path) -> ModelConfig:
+    """Read what a run's recipe says of its model; data may have moved and `init` may be gone.
+
+    Raises RecipeError if it is wrong.
+    """
+    return check(Recipe, _entries(path), SECTIONS, {"data", "init", "train"}).model
+
+
 def reference(width: int) -> str:
     """Explain every setting, from the docstrings of the configs; `width` is in characters."""
     plain = [
@@ -247,57 +245,3 @@ def remarks(recipe: Recipe) -> Iterator[str]:
                 f"model.patch_size: {patch_size} makes only {tokens} tokens of {side} pixels a "
                 f"side, too few to learn well from; try {max(1, side // 8)}"
             )
-
-
-def load_model(folder: str | Path) -> tuple[Network, Spec]:
-    """Load the best weights of a run, in evaluation mode on the CPU, and what its data promised.
-
-    Raises ValueError if the folder holds no finished evaluation, or weights of another model.
-    """
-    from vision_attn.engine.checkpoint import load_weights as read_weights
-    from vision_attn.models.weights import load_weights
-
-    folder = Path(folder)
-    weights = folder / "best.safetensors"
-    if not weights.exists():
-        raise ValueError(f"{folder} is no run with weights: {weights} is missing; train it first")
-    # Only the model matters here: data may have moved and `init` may be gone.
-    unchecked = {"data", "init", "train"}
-    recipe = check(Recipe, _entries(folder / "config.yaml"), SECTIONS, unchecked)
-    state, spec = read_weights(weights)
-    model = recipe.model.build(spec)
-    load_weights(model, state)
-    return model.eval(), spec
-
-
-def start_from(model: Network, init: str | None) -> list[str]:
-    """Load initial weights, if any, and list in words what had to be fitted or does not fit well.
-
-    `init` is a run folder, a .safetensors file or a file of torch.save; a captioner may start from
-    another one, or its encoder from a network that tells labels. Raises ValueError if it cannot be
-    read, or does not fit.
-    """
-    from vision_attn.models.encoder import start_encoder
-    from vision_attn.models.foreign import read_state
-    from vision_attn.models.weights import load_weights
-
-    if init is None:
-        return []
-    grid, said = None, []
-    if Path(init).is_dir():
-        earlier, spec = load_model(init)
-        state, grid = earlier.state_dict(), getattr(earlier, "grid", None)
-        if (spec.mean, spec.std) != (model.spec.mean, model.spec.std):
-            said.append(
-                f"init: trained with mean={spec.mean} and std={spec.std}, now the data has "
-                f"{model.spec.mean} and {model.spec.std}; better set data.mean and data.std"
-            )
-    else:
-        state = read_state(Path(init))
-    load = start_encoder if _is_label_network(model, state) else load_weights
-    return [*load(model, state, grid=grid), *said]
-
-
-def _is_label_network(model: Network, state: Mapping[str, Any]) -> bool:
-    """Tell a captioner that is given the weights of another kind of network."""
-    return hasattr(model, "decoder") and not any(name.startswith("decoder.") for name in state)

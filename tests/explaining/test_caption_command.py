@@ -11,7 +11,8 @@ from PIL import Image
 from vision_attn.__main__ import main
 from vision_attn.explain import METHODS, Word
 from vision_attn.models.captioner import Captioner
-from vision_attn.recipe import load_model, read, start_from
+from vision_attn.recipe import read
+from vision_attn.trained import load_model, start_from
 
 ROOT = Path(__file__).parents[2]
 ENCODER = "{name: resnet, depths: [1, 1, 1, 1], channels: [2, 3, 5, 7], stem: small}"

@@ -17,8 +17,8 @@ from vision_attn.explain.localisation import pointing_game
 from vision_attn.explain.methods import BASELINES, CHECKS, METHODS, METRICS
 from vision_attn.explaining import command
 from vision_attn.explaining.command import explain
-from vision_attn.recipe import load_model
 from vision_attn.report.index import index
+from vision_attn.trained import load_model
 
 
 def files(folder):

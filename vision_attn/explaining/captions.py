@@ -21,9 +21,9 @@ from vision_attn.explaining.sources import Item, open_source
 from vision_attn.language.vocabulary import Vocabulary
 from vision_attn.models.captioner import Captioner
 from vision_attn.models.generate import Caption
-from vision_attn.recipe import load_model
 from vision_attn.report.caption_page import Shown, caption_page
 from vision_attn.spec import Spec
+from vision_attn.trained import load_model
 
 PAGE = 100
 """Images on the page."""

@@ -15,9 +15,9 @@ from vision_attn.explain.frozen import explained
 from vision_attn.explain.looks import look, token_grid
 from vision_attn.models.captioner import Captioner
 from vision_attn.models.foreign import read_state
-from vision_attn.recipe import load_model
 from vision_attn.report.digest import of_model
 from vision_attn.spec import Spec
+from vision_attn.trained import load_model
 
 TIMM = "timm:"
 RANDOM = "_random_weights"
