@@ -1,7 +1,7 @@
 """What a forward pass looked at, written down on request."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from jaxtyping import Float
 from torch import Tensor
@@ -58,3 +58,23 @@ class Tape:
     """Logits after each glimpse; the last are the network's."""
     stops: list[Float[Tensor, " batch"]] = field(default_factory=list)
     """Probability of stopping after each glimpse, of those that are still looking."""
+
+
+class Looked(Protocol):
+    """A caption that knows where it looked before each word: at regions, or through a retina."""
+
+    @property
+    def weights(self) -> Float[Tensor, "word head region"] | None:
+        """Of its looks at regions."""
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the regions."""
+
+    @property
+    def centres(self) -> Float[Tensor, "word xy"] | None:
+        """Of its glimpses, in [-1, 1]."""
+
+    @property
+    def extents(self) -> Float[Tensor, "word xy"] | None:
+        """Width and height of its glimpses at their finest, where the image is 2 by 2."""

@@ -6,46 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from vision_attn.data.config import FilesConfig
-from vision_attn.rules import hold
+from vision_attn.data.config import DrawnConfig, FilesConfig
 
 if TYPE_CHECKING:
     from vision_attn.data.batch import Data
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneCaptionsConfig:
+class SceneCaptionsConfig(DrawnConfig):
     """Drawn scenes, each with five true sentences; boxes and masks of what they name are known."""
 
     name: Literal["scene_captions"] = "scene_captions"
-    image_size: int = 64
-    """Pixels a side."""
-    train: int = 60_000
-    """Training scenes; drawn once and kept, or drawn afresh each epoch (see `fresh`)."""
-    valid: int = 2_000
-    """Validation scenes, which choose the best weights."""
-    test: int = 2_000
-    """Test scenes, which nothing but `evaluate` and `compare` reads."""
-    fresh: bool = False
-    """Draw new scenes and captions in every epoch instead of repeating the first."""
-    seed: int = 0
-    """Of the scenes, not of the run: the same seed gives the same pictures and captions anywhere,
-    and the pictures are those of `scenes`."""
-    workers: int = 0
-    """Processes that prepare batches; 0 prepares them in the training process."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
-
-    def _broken(self) -> Iterator[str]:
-        if self.image_size < 24:
-            yield f"image_size must be 24 or more to tell shapes, got {self.image_size}"
-        for name in ("train", "valid", "test"):
-            if getattr(self, name) < 1:
-                yield f"{name} must be 1 or more scenes, got {getattr(self, name)}"
-        for name in ("seed", "workers"):
-            if getattr(self, name) < 0:
-                yield f"{name} must be 0 or more, got {getattr(self, name)}"
 
     def build(self) -> Data:
         """Open the data set: specification and the three splits."""

@@ -42,10 +42,9 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScenesConfig:
-    """Drawn scenes: label, boxes, masks and captions known for every image; no download."""
+class DrawnConfig:
+    """What sets of drawn scenes have in common."""
 
-    name: Literal["scenes"] = "scenes"
     image_size: int = 64
     """Pixels a side."""
     train: int = 60_000
@@ -57,10 +56,10 @@ class ScenesConfig:
     fresh: bool = False
     """Draw new scenes in every epoch instead of repeating the first."""
     seed: int = 0
-    """Of the scenes, not of the run: the same seed gives the same pictures anywhere."""
+    """Of the scenes, not of the run: the same seed gives the same pictures anywhere, whether they
+    come with labels or with captions."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         hold(self._broken())
@@ -71,8 +70,17 @@ class ScenesConfig:
         for name in ("train", "valid", "test"):
             if getattr(self, name) < 1:
                 yield f"{name} must be 1 or more scenes, got {getattr(self, name)}"
-        if self.seed < 0 or self.workers < 0:
-            yield f"seed and workers must be 0 or more, got {self.seed} and {self.workers}"
+        for name in ("seed", "workers"):
+            if getattr(self, name) < 0:
+                yield f"{name} must be 0 or more, got {getattr(self, name)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenesConfig(DrawnConfig):
+    """Drawn scenes: label, boxes, masks and captions known for every image; no download."""
+
+    name: Literal["scenes"] = "scenes"
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def build(self) -> Data:
         """Open the data set: specification and the three splits."""

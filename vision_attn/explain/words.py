@@ -1,37 +1,16 @@
 """One map for each word of a caption: where it was looked before the word was said."""
 
-from typing import Protocol
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from vision_attn.explain.maps import upsample
+from vision_attn.tape import Looked
 
 WordMaps = Float[Tensor, "word height width"]
 
 
-class Caption(Protocol):
-    """A caption that knows its looks: at regions, or through a retina."""
-
-    @property
-    def weights(self) -> Float[Tensor, "word head region"] | None:
-        """Of its looks at regions."""
-
-    @property
-    def grid(self) -> tuple[int, int] | None:
-        """Rows and columns of the regions."""
-
-    @property
-    def centres(self) -> Float[Tensor, "word xy"] | None:
-        """Of its glimpses, in [-1, 1]."""
-
-    @property
-    def extents(self) -> Float[Tensor, "word xy"] | None:
-        """Width and height of its glimpses at their finest, where the image is 2 by 2."""
-
-
-def word_maps(caption: Caption, image_size: tuple[int, int]) -> WordMaps:
+def word_maps(caption: Looked, image_size: tuple[int, int]) -> WordMaps:
     """Give raw maps at image resolution (rows, columns in pixels).
 
     Looks at regions are means over heads (of a transformer: over all blocks' heads), upsampled
@@ -58,7 +37,7 @@ def patches(
     return (down.unsqueeze(2) & across.unsqueeze(1)).to(centres)
 
 
-def points(caption: Caption) -> Float[Tensor, "word xy"]:
+def points(caption: Looked) -> Float[Tensor, "word xy"]:
     """Give the middle of the region with most weight, or of the glimpse, in [-1, 1]."""
     if caption.weights is None or caption.grid is None:
         if caption.centres is None:

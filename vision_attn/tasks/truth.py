@@ -6,37 +6,17 @@ the article, which are listed one by one as well.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from vision_attn.data.grammar import Phrase, phrases_of, valid_words
 from vision_attn.data.scene import Object, Scene
+from vision_attn.tape import Looked
 
 Mask: TypeAlias = Bool[np.ndarray, "height width"]
 Maps: TypeAlias = Float[np.ndarray, "word height width"]
-
-
-class Caption(Protocol):
-    """A generated caption and where it looked before each word."""
-
-    @property
-    def weights(self) -> Float[Tensor, "word head region"] | None:
-        """Of its looks at regions."""
-
-    @property
-    def grid(self) -> tuple[int, int] | None:
-        """Rows and columns of the regions."""
-
-    @property
-    def centres(self) -> Float[Tensor, "word xy"] | None:
-        """Of its glimpses, in [-1, 1]."""
-
-    @property
-    def extents(self) -> Float[Tensor, "word xy"] | None:
-        """Width and height of its glimpses at their finest, where the image is 2 by 2."""
 
 
 class Looks(NamedTuple):
@@ -51,7 +31,7 @@ class Looks(NamedTuple):
     middles: Float[np.ndarray, "region xy"] | None
 
 
-def looks(caption: Caption, size: tuple[int, int]) -> Looks:
+def looks(caption: Looked, size: tuple[int, int]) -> Looks:
     """Spread every look over the pixels (rows, columns) that it covers, evenly over a region."""
     if caption.weights is None:
         assert caption.centres is not None
@@ -94,7 +74,7 @@ class Judge:
         """Numbers for each noun phrase of the true ones."""
         self._other: Mask | None = None
 
-    def hear(self, caption: Caption, words: Sequence[str], scene: Scene) -> None:
+    def hear(self, caption: Looked, words: Sequence[str], scene: Scene) -> None:
         """Judge a caption of these words."""
         self.true.append(valid_words(words, scene))
         if not self.true[-1]:
