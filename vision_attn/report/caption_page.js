@@ -1,36 +1,9 @@
-"use strict";
-const $ = (id) => document.getElementById(id);
-const element = (kind, settings = {}) => Object.assign(document.createElement(kind), settings);
 const SIDE = 448;  // drawn pixels of a picture's longer side
 const state = { image: 0, opacity: 0.65, caption: 0, word: null, held: false };
-let content, bytes, canvas, ground, line, urls = {};
-
-// reading
-async function unpack() {
-  const packed = Uint8Array.from(atob($("data").textContent), (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const raw = await new Response(stream).arrayBuffer();
-  const length = new DataView(raw).getUint32(0, true);
-  content = JSON.parse(new TextDecoder().decode(new Uint8Array(raw, 4, length)));
-  bytes = { raw, start: 4 + length };
-}
-const view = ([offset, length]) => new Uint8Array(bytes.raw, bytes.start + offset, length);
-const picture = (image) =>
-  (urls[image.name] ??= URL.createObjectURL(
-    new Blob([view(image.picture)], { type: image.picture[2] })));
+let canvas, ground, line;
 
 // drawing
 const pen2d = () => canvas.getContext("2d", { willReadFrequently: true });
-function sample(values, first, [rows, columns], x, y) {  // bilinear, as the maps were upsampled
-  const down = Math.min(Math.max(y * rows - 0.5, 0), rows - 1);
-  const across = Math.min(Math.max(x * columns - 0.5, 0), columns - 1);
-  const row = Math.min(Math.floor(down), Math.max(rows - 2, 0));
-  const column = Math.min(Math.floor(across), Math.max(columns - 2, 0));
-  const below = rows > 1 ? columns : 0, beside = columns > 1 ? 1 : 0;
-  const v = down - row, u = across - column, at = first + row * columns + column;
-  return (1 - v) * ((1 - u) * values[at] + u * values[at + beside])
-    + v * ((1 - u) * values[at + below] + u * values[at + below + beside]);
-}
 function stroke(pen, width) {
   pen.lineWidth = width + 2; pen.strokeStyle = "rgba(0, 0, 0, 0.55)"; pen.stroke();
   pen.lineWidth = width; pen.strokeStyle = "#fff"; pen.stroke();
@@ -50,7 +23,7 @@ function draw() {
 }
 function paint(pen, caption) {
   const { width, height } = canvas, [rows, columns] = caption.shape;
-  const values = view(caption.values), colours = view(content.colours);
+  const values = view(Uint8Array, caption.values), colours = view(Uint8Array, content.colours);
   const out = pen.createImageData(width, height), from = ground.data, to = out.data;
   const greyness = Math.min(1, state.opacity / 0.3), first = state.word * rows * columns;
   for (let y = 0, at = 0; y < height; y++) {
@@ -139,29 +112,4 @@ async function show(place) {
   [...$("strip").children].forEach((button, at) => button.setAttribute("aria-current", at === state.image));
   $("strip").children[state.image].scrollIntoView({ block: "nearest", inline: "nearest" });
 }
-async function start() {
-  await unpack();
-  for (const [index, image] of content.images.entries()) {
-    const button = element("button", { title: image.name });
-    button.append(element("img", { src: picture(image), alt: image.name }));
-    button.addEventListener("click", () => show(index));
-    $("strip").append(button);
-  }
-  $("back").addEventListener("click", () => show(state.image - 1));
-  $("next").addEventListener("click", () => show(state.image + 1));
-  $("opacity").addEventListener("input", (event) => { state.opacity = event.target.value / 100; draw(); });
-  const { dataset } = document.documentElement;
-  $("theme").addEventListener("click", () => {
-    dataset.theme = dataset.theme === "dark" ? "light" : "dark";
-  });
-  document.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step && event.target.type !== "range") { event.preventDefault(); show(state.image + step); }
-  });
-  await show(0);
-}
-const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-document.documentElement.dataset.theme = dark ? "dark" : "light";
-start().catch((error) => {
-  $("main").textContent = `This page needs a browser of 2023 or later (${error.message}).`;
-});
+begin(draw);

@@ -8,13 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vision_attn.engine.atomic import whole
 from vision_attn.explain.maps import normalise
 from vision_attn.report.captions import Told
 from vision_attn.report.overlay import UNSIGNED, Picture, to_bytes
-from vision_attn.report.packing import Store, colours, pack, picture, sampled
-
-HERE = Path(__file__).parent
+from vision_attn.report.packing import Store, colours, pack, picture, sampled, write_page
 
 LOOKS = {
     "maps": "",
@@ -43,18 +40,12 @@ def caption_page(
         "images": [_image(shown, store) for shown in images],
     }
     kind = _kind(images[0].captions[0])
-    text = (HERE / "caption_page.html").read_text()
-    for place, words in {
-        "style": (HERE / "page.css").read_text(),
-        "script": (HERE / "caption_page.js").read_text(),
+    words = {
         "heading": html.escape(heading),
         "looks": LOOKS[kind],
         "data": pack(content, store),
-    }.items():
-        text = text.replace(f"{{{{{place}}}}}", words)
-    with whole(folder / "report.html") as file:
-        file.write(text.encode())
-    return folder / "report.html"
+    }
+    return write_page(folder / "report.html", "caption_page", words)
 
 
 def _kind(told: Told) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -14,6 +15,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from vision_attn.engine.atomic import whole
+
+HERE = Path(__file__).parent
 SIDE = 32
 """Samples of a map's longer side on the page; the files keep every pixel."""
 
@@ -61,3 +65,17 @@ def colours(name: str) -> bytes:
     """Give the 256 colours of a colour map, red, green and blue in bytes."""
     table = matplotlib.colormaps[name](np.arange(256))[:, :3]
     return (table * 255).round().astype(np.uint8).tobytes()
+
+
+def write_page(path: Path, name: str, words: Mapping[str, str]) -> Path:
+    """Write the page of that name: the frame of all pages, its own files, words for places."""
+    own = {
+        "style": (HERE / "page.css").read_text(),
+        "script": (HERE / "frame.js").read_text() + (HERE / f"{name}.js").read_text(),
+    }
+    text = (HERE / f"{name}.html").read_text()
+    for place, found in (own | dict(words)).items():
+        text = text.replace(f"{{{{{place}}}}}", found)
+    with whole(path) as file:
+        file.write(text.encode())
+    return path

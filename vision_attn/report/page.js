@@ -1,25 +1,7 @@
-"use strict";
-const $ = (id) => document.getElementById(id);
-const element = (kind, settings = {}) => Object.assign(document.createElement(kind), settings);
 const MARKS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"];
 const SIDE = 288;  // drawn pixels of a picture's longer side
 const state = { image: 0, opacity: 0.65, rim: true, at: [0.5, 0.5], held: false, layer: {}, head: {} };
-let content, bytes, cards = [], grounds = {}, urls = {};
-
-// reading
-async function unpack() {
-  const packed = Uint8Array.from(atob($("data").textContent), (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const raw = await new Response(stream).arrayBuffer();
-  const length = new DataView(raw).getUint32(0, true);
-  content = JSON.parse(new TextDecoder().decode(new Uint8Array(raw, 4, length)));
-  bytes = { raw, start: 4 + length };
-}
-const view = (kind, [offset, length]) =>
-  new kind(bytes.raw, bytes.start + offset, length / kind.BYTES_PER_ELEMENT);
-const picture = (image) =>
-  (urls[image.name] ??= URL.createObjectURL(
-    new Blob([view(Uint8Array, image.picture)], { type: image.picture[2] })));
+let cards = [], grounds = {};
 
 async function ground(image, width, height) {
   if (!grounds[image.name]) {
@@ -35,17 +17,6 @@ async function ground(image, width, height) {
 }
 
 // drawing
-function sample(values, [rows, columns], x, y) {  // bilinear, as the maps were upsampled
-  const down = Math.min(Math.max(y * rows - 0.5, 0), rows - 1);
-  const across = Math.min(Math.max(x * columns - 0.5, 0), columns - 1);
-  const row = Math.min(Math.floor(down), Math.max(rows - 2, 0));
-  const column = Math.min(Math.floor(across), Math.max(columns - 2, 0));
-  const below = rows > 1 ? columns : 0, beside = columns > 1 ? 1 : 0;
-  const v = down - row, u = across - column, at = row * columns + column;
-  return (1 - v) * ((1 - u) * values[at] + u * values[at + beside])
-    + v * ((1 - u) * values[at + below] + u * values[at + below + beside]);
-}
-
 function paint(canvas, image, base, share, colours) {
   const { width, height } = canvas, pen = pen2d(canvas);
   const out = pen.createImageData(width, height), from = base.data, to = out.data;
@@ -133,7 +104,7 @@ const setting = ([name, value]) =>
 function mapCard(parent, image, base, map) {
   const values = view(Uint16Array, map.values), span = map.high - map.low;
   const colours = view(Uint8Array, content.colours[map.signed ? "RdBu_r" : "inferno"]);
-  const value = (x, y) => map.low + (sample(values, map.shape, x, y) / content.steps) * span;
+  const value = (x, y) => map.low + (sample(values, 0, map.shape, x, y) / content.steps) * span;
   const half = Math.max(Math.abs(map.low), Math.abs(map.high));
   const [first, last] = map.signed ? [-half, half] : [map.low, map.high];
   const share = (x, y) => (last > first ? (value(x, y) - first) / (last - first) : map.signed / 2);
@@ -172,7 +143,7 @@ function looksCard(parent, image, base, model) {
   const draw = (canvas) => {
     seen = looked();
     const most = Math.max(...seen) || 1;
-    paint(canvas, image, base, (x, y) => sample(seen, grid, x, y) / most, colours);
+    paint(canvas, image, base, (x, y) => sample(seen, 0, grid, x, y) / most, colours);
     const pen = pen2d(canvas), at = query();
     pen.beginPath();
     const [wide, high] = [canvas.width / columns, canvas.height / rows];
@@ -250,32 +221,6 @@ function section(main, name, answer, kind, mark) {
   return home;
 }
 
-async function start() {
-  await unpack();
-  for (const [index, image] of content.images.entries()) {
-    const button = element("button", { title: image.name });
-    button.append(element("img", { src: picture(image), alt: image.name }));
-    button.addEventListener("click", () => show(index));
-    $("strip").append(button);
-  }
-  $("back").addEventListener("click", () => show(state.image - 1));
-  $("next").addEventListener("click", () => show(state.image + 1));
-  const redraw = () => { for (const each of cards) each.refresh(true); };
-  $("opacity").addEventListener("input", (event) => { state.opacity = event.target.value / 100; redraw(); });
-  $("rim").addEventListener("change", (event) => { state.rim = event.target.checked; redraw(); });
-  $("rimmed").hidden = content.images.every((image) => !image.rims.length);
-  const { dataset } = document.documentElement;
-  $("theme").addEventListener("click", () => {
-    dataset.theme = dataset.theme === "dark" ? "light" : "dark";
-  });
-  document.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step && event.target.type !== "range") { event.preventDefault(); show(state.image + step); }
-  });
-  await show(0);
-}
-const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-document.documentElement.dataset.theme = dark ? "dark" : "light";
-start().catch((error) => {
-  $("main").textContent = `This page needs a browser of 2023 or later (${error.message}).`;
-});
+const redraw = () => { for (const each of cards) each.refresh(true); };
+$("rim").addEventListener("change", (event) => { state.rim = event.target.checked; redraw(); });
+begin(redraw).then(() => { $("rimmed").hidden = content.images.every((image) => !image.rims.length); });

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from vision_attn.engine.atomic import whole
 from vision_attn.explain.methods import AGNOSTIC
 from vision_attn.explain.methods import SIGNED as SIGNED_METHODS
 from vision_attn.report.figures import TITLES, title
 from vision_attn.report.index import index
 from vision_attn.report.looks import LEVELS, SHAPES, SINKS, Looks
 from vision_attn.report.overlay import SIGNED, UNSIGNED, rims
-from vision_attn.report.packing import SIDE, Store, colours, pack, picture, sampled
+from vision_attn.report.packing import SIDE, Store, colours, pack, picture, sampled, write_page
 
-HERE = Path(__file__).parent
 STEPS = 65535
 """Values of a map are rounded to so many steps between its lowest and its highest."""
 
@@ -49,18 +47,12 @@ def page(folder: Path | str, *, heading: str = "Where they look", most: int = 10
             for name, lines in islice(names.items(), most)
         ],
     }
-    text = (HERE / "page.html").read_text()
-    for place, words in {
-        "style": (HERE / "page.css").read_text(),
-        "script": (HERE / "page.js").read_text(),
+    words = {
         "heading": html.escape(heading),
         "side": str(SIDE),
         "data": pack(content, store),
-    }.items():
-        text = text.replace(f"{{{{{place}}}}}", words)
-    with whole(folder / "report.html") as file:
-        file.write(text.encode())
-    return folder / "report.html"
+    }
+    return write_page(folder / "report.html", "page", words)
 
 
 def _image(folder: Path, name: str, lines: list[dict[str, Any]], store: Store) -> dict[str, Any]:
