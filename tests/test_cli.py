@@ -126,3 +126,12 @@ def test_importing_the_package_imports_nothing_heavy():
     code = "import sys, vision_attn; print({'torch', 'pydantic', 'yaml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_bug_keeps_its_traceback(run, monkeypatch):
+    def broken(*arguments, **settings):
+        return int("no number")
+
+    monkeypatch.setattr("vision_attn.commands.evaluate", broken)
+    with pytest.raises(ValueError, match="invalid literal"):
+        main(["evaluate", str(run)])

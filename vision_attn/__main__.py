@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vision_attn.rules import foreseen
+
 
 def add_evaluate(commands: Any) -> None:
     """Offer `evaluate RUN`: measure a run's best weights on a split."""
@@ -259,6 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen.run_command(chosen)
     except (ValueError, OSError) as error:
+        if not foreseen(error):
+            raise
         print(error, file=sys.stderr)
         return 2
     return 0
