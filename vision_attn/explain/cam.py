@@ -11,6 +11,7 @@ from vision_attn.explain.frozen import explained
 from vision_attn.explain.maps import at_least_float32, image_size, upsample
 from vision_attn.explain.reach import check_reach, where_instead
 from vision_attn.explain.targets import check, score
+from vision_attn.explain.unreached import SkippingUnreached
 from vision_attn.explain.weighing import (
     Features,
     Grids,
@@ -158,7 +159,8 @@ def hear(model: Explainable, images: Images) -> Heard:
 
     handle = model.cam_layer.register_forward_hook(cut)
     try:
-        logits = model(images.detach())
+        with SkippingUnreached():
+            logits = model(images.detach())
     finally:
         handle.remove()
     if len(leaves) != 1:

@@ -1,0 +1,56 @@
+"""Gradients of tokens that a score does not depend on are zero; here they cost nothing."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+Features = Float[Tensor, "*position channel"]
+
+
+class SkippingUnreached(TorchFunctionMode):
+    """Let frozen linear layers that run meanwhile differentiate only what the gradient reaches.
+
+    The head of a class-token network reads one token, so behind the last attention no gradient
+    reaches the others. The result is the same, bit for bit where whole batches are reached.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.linear and not kwargs and _is_plain(*args):
+            return _Linear.apply(*args)
+        return func(*args, **(kwargs or {}))
+
+
+def _is_plain(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Tell whether this is a frozen layer over tokens, in one precision, in the graph."""
+    return (
+        features.ndim > 2
+        and features.requires_grad
+        and torch.is_grad_enabled()
+        and not weight.requires_grad
+        and (bias is None or not bias.requires_grad)
+        and not torch.is_autocast_enabled(features.device.type)
+    )
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Features, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        ctx.save_for_backward(weight)
+        return F.linear(features, weight, bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Features) -> tuple[Features, None, None]:
+        (weight,) = ctx.saved_tensors
+        reached = gradient.ne(0).any(-1)
+        if reached.all():
+            return gradient @ weight, None, None
+        through = gradient.new_zeros(*gradient.shape[:-1], weight.shape[1])
+        through[reached] = gradient[reached] @ weight
+        return through, None, None
