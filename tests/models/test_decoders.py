@@ -66,7 +66,7 @@ def test_the_word_before_the_first_is_the_start():
 
 def test_the_lstm_is_that_of_show_attend_and_tell():
     """Equations 1 to 9 of the paper, one caption and one word at a time, in float64."""
-    model = make("soft").double()
+    model = make("xu").double()
     picture, words = images(1).double(), captions(1, 1, 5)
     d, state = model.decoder, model.decoder.state_dict()
 
@@ -166,3 +166,20 @@ def test_the_coin_is_flipped_for_every_image(share):
     stood_in = torch.stack(tape.log_probs, 1).unflatten(0, (200, 2)) == 0
     assert (stood_in == stood_in[:, :1, :1]).all()
     assert abs(stood_in.float().mean() - share) <= 4 * (share * (1 - share) / 200) ** 0.5
+
+
+@pytest.mark.parametrize(("kind", "knows"), [("soft", True), ("xu", False)])
+def test_a_look_knows_the_last_word_if_it_is_read_first(kind, knows):
+    model, pictures, words = make(kind), images(2), captions(2, 3, 5)
+    other = words.clone()
+    other[..., 1] = 4 + (words[..., 1] - 3) % (len(NAMES) - 4)
+    tapes = Tape(), Tape()
+    with torch.no_grad():
+        for tape, text in zip(tapes, (words, other), strict=True):
+            model(pictures, text, tape)
+    changed = [
+        (a - b).abs().amax((0, 1, 3)) for a, b in zip(*(t.looks for t in tapes), strict=True)
+    ]
+    first = min(torch.cat(changed).gt(1e-6).nonzero()).item()
+    # Look 2 is for the word after number 1.
+    assert first == (2 if knows else 3)

@@ -23,12 +23,13 @@ GRID = (3, 5)
 EYE = RetinaConfig(size=5, scales=2, channels=(3, 5))
 DECODERS = {
     "soft": LSTMDecoderConfig(dim=8),
+    "xu": LSTMDecoderConfig(dim=8, order="look_first"),
     "heads": LSTMDecoderConfig(dim=8, heads=2, score="scaled_dot"),
     "local": LSTMDecoderConfig(dim=8, window="predictive", reach=1),
     "hard": LSTMDecoderConfig(dim=8, look="hard"),
     "gumbel": LSTMDecoderConfig(dim=8, look="gumbel", gate=False),
     "transformer": TransformerDecoderConfig(dim=8, depth=2, heads=2),
-    "glimpse": GlimpseDecoderConfig(dim=8, sigma=0.4),
+    "glimpse": GlimpseDecoderConfig(dim=8, sigma=0.4, order="look_first"),
 }
 
 

@@ -174,7 +174,7 @@ def test_entropy_is_rewarded_for_real_words_only():
 
 def glimpsing():
     torch.manual_seed(4)
-    decoder = GlimpseDecoderConfig(dim=8, sigma=0.5)
+    decoder = GlimpseDecoderConfig(dim=8, sigma=0.5, order="look_first")
     eye = RetinaConfig(size=3, scales=1, channels=(4,))
     model = CaptionerConfig(encoder=eye, decoder=decoder).build(SPEC)
     with torch.no_grad():

@@ -88,6 +88,9 @@ class LSTMDecoderConfig:
     look: Literal["soft", "hard", "gumbel"] = "soft"
     """soft: a weighted mean; hard: one region, learned by REINFORCE; gumbel: one region, learned by
     the straight-through Gumbel softmax."""
+    order: Literal["read_first", "look_first"] = "read_first"
+    """Whether the state that asks where to look has read the last word: read_first, it has (Luong
+    2015); look_first, it has not (Bahdanau 2015, Xu 2015)."""
     gate: bool = True
     """Scale what is seen by a learned scalar in (0, 1)."""
     dropout: float = 0.0
@@ -142,6 +145,9 @@ class GlimpseDecoderConfig:
     """Width of words, glimpses and the LSTM."""
     sigma: float = 0.15
     """Standard deviation of the centre around its mean while training; the image is 2 wide."""
+    order: Literal["read_first", "look_first"] = "read_first"
+    """Whether the state that asks where to look has read the last word: read_first, it has (Luong
+    2015); look_first, it has not (Bahdanau 2015, Xu 2015)."""
     gate: bool = True
     """Scale what is seen by a learned scalar in (0, 1)."""
     dropout: float = 0.0

@@ -38,7 +38,7 @@ class Captioner(nn.Module):
         if isinstance(config.encoder, RetinaConfig):
             assert isinstance(config.decoder, GlimpseDecoderConfig)
             gaze = GlimpseGaze(config.encoder, config.decoder, spec.channels)
-            self.decoder = _lstm(gaze, config.decoder, spec.outputs)
+            self.decoder = LSTMDecoder(gaze, config.decoder, spec.outputs)
             return
         self.encoder = Regions(config, spec, config.decoder.dim)
         if isinstance(config.decoder, TransformerDecoderConfig):
@@ -46,9 +46,8 @@ class Captioner(nn.Module):
         else:
             assert isinstance(config.decoder, LSTMDecoderConfig)
             rows, columns = self.encoder.grid
-            self.decoder = _lstm(
-                RegionGaze(config.decoder, rows * columns), config.decoder, spec.outputs
-            )
+            looking = RegionGaze(config.decoder, rows * columns)
+            self.decoder = LSTMDecoder(looking, config.decoder, spec.outputs)
 
     def look_at(
         self, images: Float[Tensor, "batch channel height width"], tape: Tape | None = None
@@ -116,11 +115,3 @@ class Captioner(nn.Module):
         if not callable(switch):
             raise ValueError("checkpointing is not for this encoder; set checkpointing=false")
         switch(enable)
-
-
-def _lstm(
-    gaze: RegionGaze | GlimpseGaze,
-    config: LSTMDecoderConfig | GlimpseDecoderConfig,
-    vocabulary: int,
-) -> LSTMDecoder:
-    return LSTMDecoder(gaze, vocabulary, config.dim, config.gate, config.dropout)

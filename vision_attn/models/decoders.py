@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from vision_attn.language.vocabulary import PAD, START
+from vision_attn.models.caption_config import GlimpseDecoderConfig, LSTMDecoderConfig
 from vision_attn.models.gaze import STEADY, GlimpseGaze, Manner, RegionGaze, Seen, Sight
 from vision_attn.models.wording import draw, log_probabilities
 from vision_attn.tape import Tape
@@ -56,25 +57,32 @@ def preceding(words: Words) -> Words:
 class LSTMDecoder(nn.Module):
     """Look, move on by a word, and say what the next one may be.
 
-    The look comes from the state before the word is known. What is seen is scaled by a gate
-    sigmoid(w · h) and enters the LSTM and the deep output L(E y + L_h h + L_z z).
+    What is seen is scaled by a gate sigmoid(w · h) and enters the LSTM and the deep output
+    L(E y + L_h h + L_z z). In the order look_first, the state that asks where to look has not yet
+    read the previous word: after "a red" it cannot know which of two objects is meant. In the order
+    read_first it has, and what is seen enters the LSTM with the next word.
 
-    Xu 2015, section 3.1 (arXiv:1502.03044).
+    Xu 2015, section 3.1 (arXiv:1502.03044); read_first: Luong 2015, section 3.3, input feeding
+    (arXiv:1508.04025).
     """
 
     def __init__(
-        self, gaze: RegionGaze | GlimpseGaze, vocabulary: int, dim: int, gate: bool, dropout: float
+        self,
+        gaze: RegionGaze | GlimpseGaze,
+        config: LSTMDecoderConfig | GlimpseDecoderConfig,
+        vocabulary: int,
     ):
         super().__init__()
-        self.gaze = gaze
+        dim = config.dim
+        self.gaze, self.reads_first = gaze, config.order == "read_first"
         self.embed = nn.Embedding(vocabulary, dim, padding_idx=PAD)
         self.start = nn.Linear(dim, 2 * dim)
         self.word = nn.Linear(dim, 4 * dim)
         self.recurrent = nn.Linear(2 * dim, 4 * dim, bias=False)
-        self.gate = nn.Linear(dim, 1) if gate else None
+        self.gate = nn.Linear(dim, 1) if config.gate else None
         self.from_hidden = nn.Linear(dim, dim)
         self.from_seen = nn.Linear(dim, dim, bias=False)
-        self.drop = nn.Dropout(dropout)
+        self.drop = nn.Dropout(config.dropout)
         self.head = nn.Linear(dim, vocabulary)
         nn.init.normal_(self.embed.weight, std=dim**-0.5)
         with torch.no_grad():
@@ -84,7 +92,7 @@ class LSTMDecoder(nn.Module):
         """Start from a summary of the image: a linear map and tanh for each part of the state."""
         parts = self.start(self.gaze.summary(sight)).tanh().unsqueeze(1)
         hidden, cell = parts.expand(-1, queries, -1).chunk(2, -1)
-        return hidden, cell
+        return (hidden, cell, torch.zeros_like(cell)) if self.reads_first else (hidden, cell)
 
     def step(
         self,
@@ -136,15 +144,30 @@ class LSTMDecoder(nn.Module):
     def _advance(
         self, drive: Tensor, state: State, sight: Sight, word: int, manner: Manner
     ) -> tuple[State, Seen]:
-        """Look, then move the LSTM on; `drive` is what the previous word adds to its gates."""
-        hidden, cell = state
+        """Look and move the LSTM on; `drive` is what the previous word adds to its gates."""
+        if self.reads_first:
+            hidden, cell, context = state
+            hidden, cell = self._moved(drive, context, hidden, cell)
+            seen = self._look(hidden, sight, word, manner)
+            return (hidden, cell, seen.context), seen
+        seen = self._look(state[0], sight, word, manner)
+        return self._moved(drive, seen.context, *state), seen
+
+    def _look(self, hidden: Tensor, sight: Sight, word: int, manner: Manner) -> Seen:
+        """Look where the state asks for, and let the gate through what it likes."""
         seen = self.gaze(hidden, sight, word, manner)
-        if self.gate is not None:
-            seen = seen._replace(context=self.gate(hidden).sigmoid() * seen.context)
-        gates = drive + self.recurrent(torch.cat([seen.context, hidden], -1))
+        if self.gate is None:
+            return seen
+        return seen._replace(context=self.gate(hidden).sigmoid() * seen.context)
+
+    def _moved(
+        self, drive: Tensor, context: Tensor, hidden: Tensor, cell: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Move the LSTM on by a word."""
+        gates = drive + self.recurrent(torch.cat([context, hidden], -1))
         enter, forget, content, leave = gates.chunk(4, -1)
         cell = forget.sigmoid() * cell + enter.sigmoid() * content.tanh()
-        return (leave.sigmoid() * cell.tanh(), cell), seen
+        return leave.sigmoid() * cell.tanh(), cell
 
     def _say(self, heard: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
         """Give the deep output."""
