@@ -21,6 +21,7 @@ from vision_attn.explain.looks import (
 from vision_attn.explain.maps import at_least_float32, image_size
 from vision_attn.explain.rollout import roll
 from vision_attn.explain.targets import check, score
+from vision_attn.explain.unreached import SkippingUnreached
 from vision_attn.tape import Attended
 
 Heads: TypeAlias = Float[Tensor, "batch head query key"]
@@ -98,7 +99,8 @@ def attention_gradient(
 
 def _look(model: Explainable, images: Images, method: str) -> Looks:
     # No weight takes a gradient, so the images must, for the graph to reach the first layer.
-    return look(model, images.detach().requires_grad_(), method)
+    with SkippingUnreached():
+        return look(model, images.detach().requires_grad_(), method)
 
 
 def _weighted(looks: Looks, targets: Targets, fuse: Callable[[Heads], Layer]) -> Iterator[Layer]:
