@@ -6,7 +6,7 @@ import torch
 from tiny import OUTPUTS, SIZE, Convolutional, Transformer, batch
 from torch import nn
 
-from vision_attn.explain import cam, weighing
+from vision_attn.explain import cam, methods, weighing
 from vision_attn.explain.maps import normalise, upsample
 
 with warnings.catch_warnings():
@@ -133,14 +133,15 @@ def test_cam_refuses_another_head(network):
         cam.cam(network, *batch())
 
 
+@pytest.mark.parametrize("method", methods.CLASS_MAPS)
 @pytest.mark.parametrize("kind", [Convolutional, Transformer])
-def test_several_classes_equal_one_by_one_from_one_forward_pass(kind):
+def test_several_classes_equal_one_by_one_from_one_forward_pass(kind, method):
     network, (images, _) = kind(), batch()
     classes = torch.tensor([[0, 3, 5], [1, 2, 6], [5, 5, 0], [2, 1, 0]])
-    expected = [cam.grad_cam(network, images, c) for c in classes.unbind(1)]
+    expected = [methods.METHODS[method](network, images, c) for c in classes.unbind(1)]
     calls = []
     network.register_forward_hook(lambda *_: calls.append(1))
-    maps = cam.grad_cam_classes(network, images, classes)
+    maps = methods.CLASS_MAPS[method](network, images, classes)
     assert len(calls) == 1
     torch.testing.assert_close(maps, torch.stack(expected, 1), rtol=0, atol=0)
 

@@ -17,6 +17,7 @@ from vision_attn.explain.localisation import pointing_game
 from vision_attn.explain.methods import BASELINES, CHECKS, METHODS, METRICS
 from vision_attn.explaining import command
 from vision_attn.explaining.command import explain
+from vision_attn.models.resnet import ResNet
 from vision_attn.report.index import index
 from vision_attn.trained import load_model
 
@@ -138,6 +139,17 @@ def test_two_networks_stand_side_by_side(runs, recipe, tmp_path, capsys):
     }
     with Image.open(tmp_path / "test-00000.png") as grid:
         assert grid.width > 2 * grid.height
+
+
+def test_more_classes_cost_no_more_forward_passes(runs, recipe, tmp_path, monkeypatch):
+    passes, plain = [], ResNet.forward
+    monkeypatch.setattr(ResNet, "forward", lambda *a, **k: passes.append(1) or plain(*a, **k))
+    settings = {"methods": ["grad_cam", "layer_cam"], "formats": [], "limit": 2, "device": "cpu"}
+    explain(str(runs["resnet"]), [str(recipe)], tmp_path / "one", **settings)
+    one, passes[:] = len(passes), []
+    explain(str(runs["resnet"]), [str(recipe)], tmp_path / "three", top_k=3, **settings)
+    assert len(passes) == one
+    assert len(index(tmp_path / "three")) == 3 * len(index(tmp_path / "one"))
 
 
 def test_scores_are_those_of_the_metrics_with_a_table(runs, recipe, tmp_path):

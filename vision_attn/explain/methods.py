@@ -23,6 +23,7 @@ from vision_attn.explain import (
     road,
     rollout,
     stability,
+    weighing,
 )
 from vision_attn.explain.contract import Explainer, Metric
 
@@ -73,6 +74,15 @@ AGNOSTIC = frozenset(
     {"attention", "rollout", "rollout_max", "attention_flow", "eigen_cam", "random", "centre"}
 )
 """Methods and baselines whose map of an image is the same for every class."""
+
+CLASS_MAPS: dict[str, Callable[..., Tensor]] = {
+    "grad_cam": cam.grad_cam_classes,
+    "grad_cam_plus_plus": partial(cam.class_maps, weighing.by_alpha),
+    "hires_cam": partial(cam.class_maps, weighing.by_gradient),
+    "layer_cam": partial(cam.class_maps, weighing.by_positive_gradient),
+    "xgrad_cam": partial(cam.class_maps, weighing.by_share_of_activation),
+}
+"""The same methods for (batch, class) targets, from one forward pass."""
 
 BASELINES: dict[str, Explainer] = {
     "random": baselines.random_map,

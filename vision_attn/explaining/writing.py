@@ -1,15 +1,15 @@
 """One batch of images: outputs, looks and maps of every network, handed to the export."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vision_attn.explain.contract import Images
+from vision_attn.explain.contract import Images, Maps, Targets
 from vision_attn.explain.localisation import LOCALISATION
-from vision_attn.explain.methods import CHECKS, METRICS
+from vision_attn.explain.methods import CHECKS, CLASS_MAPS, METRICS
 from vision_attn.explaining.columns import EXPLAINERS, Column
 from vision_attn.explaining.intake import Seen
 from vision_attn.explaining.networks import Network
@@ -49,7 +49,8 @@ def write(
         outputs[network.name] = logits.float().softmax(-1).cpu()
         if network.grid is not None:
             who_looks[network.name] = _one_by_one(network, images, budget)
-        explained += [_maps(column, images, logits, batch, scores) for column in group]
+        for _, same in groupby(group, lambda column: column.method):
+            explained += _maps(list(same), images, logits, batch, scores)
     export(
         explained,
         batch,
@@ -62,12 +63,31 @@ def write(
 
 
 def _maps(
-    column: Column, images: Images, logits: Tensor, batch: Batch, scores: Sequence[str]
+    columns: Sequence[Column], images: Images, logits: Tensor, batch: Batch, scores: Sequence[str]
+) -> list[Explained]:
+    """Explain by one method, all wanted classes in one forward pass where that is known how."""
+    model, method = columns[0].network.model, columns[0].method
+    targets = [column.want.targets(logits, batch.labels) for column in columns]
+    maps: Iterable[Tensor]
+    if method in CLASS_MAPS:
+        maps = CLASS_MAPS[method](model, images, torch.stack(targets, 1)).unbind(1)
+    else:
+        maps = (EXPLAINERS[method](model, images, classes) for classes in targets)
+    return [
+        _scored(column, images, classes, own, batch, scores)
+        for column, classes, own in zip(columns, targets, maps, strict=True)
+    ]
+
+
+def _scored(
+    column: Column,
+    images: Images,
+    targets: Targets,
+    maps: Maps,
+    batch: Batch,
+    scores: Sequence[str],
 ) -> Explained:
-    network = column.network
-    explainer = EXPLAINERS[column.method]
-    targets = column.want.targets(logits, batch.labels)
-    maps = explainer(network.model, images, targets)
+    network, explainer = column.network, EXPLAINERS[column.method]
     found: dict[str, Tensor] = {}
     for name in scores:
         if name in METRICS:
