@@ -114,7 +114,7 @@ def class_maps(
     """
     check(model, images, classes)
     size = image_size(images)
-    with explained(model):
+    with explained(model), SkippingUnreached():
         leaf, logits = hear(model, images)
         if not logits.requires_grad:
             advice = where_instead(model, images, classes[:, 0], leaf.shape)
@@ -159,8 +159,7 @@ def hear(model: Explainable, images: Images) -> Heard:
 
     handle = model.cam_layer.register_forward_hook(cut)
     try:
-        with SkippingUnreached():
-            logits = model(images.detach())
+        logits = model(images.detach())
     finally:
         handle.remove()
     if len(leaves) != 1:

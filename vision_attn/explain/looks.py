@@ -153,10 +153,12 @@ def look_from(
     row: Float[Tensor, "batch token"], record: Attended
 ) -> Float[Tensor, "batch head token"]:
     """Follow rows that add up over queries through one layer, computing only queries in use."""
-    used = row.any(0).nonzero()[:, 0]
-    bias = record.bias
-    if bias is not None and bias.shape[-2] > 1:
-        bias = bias[..., used, :]
-    few = record._replace(query=record.query[:, :, used], bias=bias)
-    row = row[:, None, None, used]
-    return torch.cat([row[here] @ weights_of(part) for here, part in pieces(few)])[:, :, 0]
+    used = row.any(0)
+    if not used.all():
+        bias = record.bias
+        if bias is not None and bias.shape[-2] > 1:
+            bias = bias[..., used, :]
+        record = record._replace(query=record.query[:, :, used], bias=bias)
+        row = row[:, used]
+    rows = row[:, None, None]
+    return torch.cat([rows[here] @ weights_of(part) for here, part in pieces(record)])[:, :, 0]

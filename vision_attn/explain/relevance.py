@@ -37,7 +37,7 @@ def relevance(model: Explainable, images: Images, targets: Targets, *, query: Qu
     Chefer 2021, equations 5 and 6 (arXiv:2103.15679).
     """
     check(model, images, targets)
-    with explained(model):
+    with explained(model), SkippingUnreached():
         looks = _look(model, images, "relevance")
         weighted = _weighted(looks, targets, _positive)
         with torch.no_grad():
@@ -64,7 +64,7 @@ def gradient_rollout(
     whose code normalises columns.
     """
     check(model, images, targets)
-    with explained(model):
+    with explained(model), SkippingUnreached():
         looks = _look(model, images, "gradient_rollout")
         weighted = _weighted(looks, targets, lambda heads: heads.mean(1).relu_())
         with torch.no_grad():
@@ -85,7 +85,7 @@ def attention_gradient(
     Chefer 2021, equation 5 (arXiv:2103.15679).
     """
     check(model, images, targets)
-    with explained(model):
+    with explained(model), SkippingUnreached():
         looks = _look(model, images, "attention_gradient")
         looks = looks._replace(layers=looks.layers[-1:])
         weighted = _weighted(looks, targets, _positive)
@@ -99,8 +99,7 @@ def attention_gradient(
 
 def _look(model: Explainable, images: Images, method: str) -> Looks:
     # No weight takes a gradient, so the images must, for the graph to reach the first layer.
-    with SkippingUnreached():
-        return look(model, images.detach().requires_grad_(), method)
+    return look(model, images.detach().requires_grad_(), method)
 
 
 def _weighted(looks: Looks, targets: Targets, fuse: Callable[[Heads], Layer]) -> Iterator[Layer]:

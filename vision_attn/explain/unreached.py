@@ -15,7 +15,7 @@ class SkippingUnreached(TorchFunctionMode):
     """Let frozen linear layers that run meanwhile differentiate only what the gradient reaches.
 
     The head of a class-token network reads one token, so behind the last attention no gradient
-    reaches the others. The result is the same, bit for bit where whole batches are reached.
+    reaches the others. The result is the same to rounding.
     """
 
     def __torch_function__(
@@ -41,16 +41,19 @@ def _is_plain(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> b
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Features, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        ctx.save_for_backward(weight)
+        # What a plain layer saves, which a network that recomputes its layers later compares.
+        ctx.save_for_backward(weight.t())
         return F.linear(features, weight, bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Features) -> tuple[Features, None, None]:
-        (weight,) = ctx.saved_tensors
-        reached = torch.linalg.vector_norm(gradient, 1, dim=-1) != 0  # in a single pass
+        (turned,) = ctx.saved_tensors
+        tokens = gradient.flatten(1, -2)
+        reached = torch.linalg.vector_norm(tokens, 1, dim=-1).any(0)
         if reached.all():
-            return gradient @ weight, None, None
-        through = gradient.new_zeros(*gradient.shape[:-1], weight.shape[1])
-        through[reached] = gradient[reached] @ weight
-        return through, None, None
+            return gradient @ turned.t(), None, None
+        through = tokens.new_zeros(*tokens.shape[:2], len(turned))
+        # A product for each image: one for all would round by how many images there are.
+        through[:, reached] = tokens[:, reached] @ turned.t().expand(len(tokens), -1, -1)
+        return through.view(*gradient.shape[:-1], -1), None, None
