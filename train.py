@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vision_attn.recipe import Recipe, read, reference, remarks
 from vision_attn.rules import foreseen
-from vision_attn.trained import start_from
+from vision_attn.starting import open_start, prepared, start_from
 
 if TYPE_CHECKING:
     from vision_attn.engine.run import Run
@@ -38,6 +39,7 @@ def train(recipe: Recipe) -> None:
     """Build data, run, model and task, and fit; torchrun runs this in several processes."""
     import torch
 
+    from vision_attn.data.division import keep_division
     from vision_attn.data.loader import Loader, share
     from vision_attn.engine.distributed import joined
     from vision_attn.engine.loop import fit
@@ -45,20 +47,27 @@ def train(recipe: Recipe) -> None:
 
     with joined(recipe.train.device) as place:
         say = print if place.leads else lambda *_: None
+        goes_on = Path(recipe.run, "last.pt").exists()
+        start = None if goes_on else open_start(recipe.init)
+        recipe = prepared(recipe, start)
         data = recipe.data.build()
         run = Run.create(recipe.run, recipe.to_dict(), data.spec)
         run.write_problems(data.problems)
+        if place.leads:
+            keep_division(run.folder, data, fresh=not goes_on)
         torch.manual_seed(recipe.seed)
         model = recipe.model.build(data.spec)
-        fitted = [] if run.last.exists() else start_from(model, recipe.init)
-        for line in (*remarks(recipe), *fitted):
+        fitted = start_from(model, start)
+        tuned = recipe.tune.apply(model)
+        for line in (*remarks(recipe), *data.remarks, *fitted, *tuned):
             say(line)
         task = recipe.task.build(model, data.spec)
         task.meet(data.train)
 
         ranks = {"rank": place.rank, "world": place.world, "workers": recipe.data.workers}
         batch_size = recipe.train.batch_size
-        batches = Loader(data.train, batch_size, seed=recipe.seed, **ranks)
+        balanced = recipe.train.balanced
+        batches = Loader(data.train, batch_size, seed=recipe.seed, balanced=balanced, **ranks)
         valid = share(data.valid, batch_size // place.world, **ranks)
         fit(task, batches, valid, recipe.train, run, recipe.seed)
         if not place.leads:

@@ -42,9 +42,12 @@ def test_evaluate_measures_the_best_weights_on_the_test_split(run, capsys):
     model, spec = load_model(run)
     data = ScenesConfig(image_size=24, train=7, valid=13, test=11).build()
     expected = ClassificationConfig().build(model, spec).evaluate(share(data.test, 11))
-    assert kept == pytest.approx(expected, rel=1e-5)
+    assert {name: kept[name] for name in expected} == pytest.approx(expected, rel=1e-5)
     assert kept["images"] == 11
-    assert f"test accuracy = {kept['accuracy']:.6g}" in capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out.splitlines()
+    assert f"test accuracy = {kept['accuracy']:.6g}" in said
+    assert said[-1] == f"report: {run / 'evaluation/test/report.md'}"
+    assert (run / "evaluation/test/report.html").exists()
 
 
 def test_evaluate_can_measure_the_validation_split_instead(run, capsys):
@@ -132,6 +135,6 @@ def test_a_bug_keeps_its_traceback(run, monkeypatch):
     def broken(*arguments, **settings):
         return int("no number")
 
-    monkeypatch.setattr("vision_attn.commands.evaluate", broken)
+    monkeypatch.setattr("vision_attn.commands.examine", broken)
     with pytest.raises(ValueError, match="invalid literal"):
         main(["evaluate", str(run)])

@@ -15,8 +15,9 @@ from vision_attn.recipe import read
 ROOT = Path(__file__).parents[1]
 
 SETS = (
-    "scenes, folder, tar, csv, mnist, fashion_mnist, cifar10, cifar100, canvas, scene_captions, "
-    "flickr8k, karpathy, coco_captions, caption_csv, reversal or dates"
+    "scenes, folder, tar, csv, csv_multilabel, webdataset, datasets, mnist, fashion_mnist, "
+    "cifar10, cifar100, canvas, scene_captions, flickr8k, karpathy, coco_captions, caption_csv, "
+    "reversal or dates"
 )
 LISTED = "block, depths, channels, stem, stem_stride, strides, drop_path, dropout"
 ONE_LINE = {  # overrides of GOOD, and the one line about them
@@ -28,7 +29,8 @@ ONE_LINE = {  # overrides of GOOD, and the one line about them
     "data.nmae=a": 'command line: data.nmae: unknown key; did you mean name? (got "a")',
     "modle.depth=6": ('command line: modle: unknown key; did you mean model? (got {"depth": 6})'),
     "zzz=6": (
-        "command line: zzz: unknown key; keys are run, seed, init, data, model, task, train (got 6)"
+        "command line: zzz: unknown key; keys are run, seed, init, data, model, task, tune, train "
+        "(got 6)"
     ),
     "model.depth=six": ('command line: model.depth: must be a whole number or null (got "six")'),
     "model.depth=6.5": "command line: model.depth: must be a whole number or null (got 6.5)",
@@ -54,8 +56,8 @@ ONE_LINE = {  # overrides of GOOD, and the one line about them
         "command line: model.name: missing; choose vit, resnet, captioner or glimpse"
     ),
     "task.name=captions": (
-        "command line: task.name: must be classification, captioning or glimpse; did you mean "
-        'captioning? (got "captions")'
+        "command line: task.name: must be classification, multilabel, captioning or glimpse; "
+        'did you mean captioning? (got "captions")'
     ),
     "model=3": "command line: model: must be a section of settings (got 3)",
     "train=null": "command line: train: must be a section of settings (got null)",

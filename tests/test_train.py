@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from vision_attn.data.caption_config import SceneCaptionsConfig
 from vision_attn.data.config import ScenesConfig
 from vision_attn.engine.run import Run
 from vision_attn.recipe import read
-from vision_attn.trained import load_model, start_from
+from vision_attn.trained import load_model
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
@@ -180,63 +179,6 @@ def test_a_folder_without_weights_is_named(tmp_path):
         load_model(tmp_path)
 
 
-def test_initial_weights_come_from_a_run_or_a_file(trained, tmp_path):
-    _, folder, _ = trained
-    earlier, spec = load_model(folder)
-    state = earlier.state_dict()
-    save_file(state, tmp_path / "w.safetensors")
-    torch.save(
-        {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "w.pth"
-    )
-    for init in (folder, tmp_path / "w.safetensors", tmp_path / "w.pth"):
-        model = earlier.config.build(spec)
-        assert start_from(model, str(init)) == []
-        assert all(torch.equal(model.state_dict()[name], state[name]) for name in state)
-
-
-def test_initial_weights_are_fitted_to_another_grid_and_head(trained):
-    _, folder, _ = trained
-    earlier, spec = load_model(folder)
-    model = earlier.config.build(replace(spec, image_size=(16, 28), names=("a", "b", "c")))
-    changes = start_from(model, str(folder))
-    assert changes[0] == "pos_embed: resampled from a 6x6 grid to 4x7"
-    assert [change.partition(":")[0] for change in changes[1:]] == ["head.weight", "head.bias"]
-
-
-def test_initial_weights_of_other_preprocessing_get_a_word(trained):
-    _, folder, _ = trained
-    earlier, spec = load_model(folder)
-    model = earlier.config.build(replace(spec, mean=(0.3, 0.3, 0.3)))
-    (said,) = start_from(model, str(folder))
-    assert said.startswith("init: trained with mean=(0.5, 0.5, 0.5)")
-
-
-def test_no_initial_weights_leave_the_model_alone(trained):
-    model, _ = load_model(trained[1])
-    before = {name: x.clone() for name, x in model.state_dict().items()}
-    assert start_from(model, None) == []
-    assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [(b"not weights", "weights must be a .safetensors file"), ([3], "a dict of names and tensors")],
-)
-def test_a_file_that_holds_no_weights_is_refused(trained, tmp_path, content, reason):
-    path = tmp_path / "w.pth"
-    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-    model, _ = load_model(trained[1])
-    with pytest.raises(ValueError, match=reason):
-        start_from(model, str(path))
-
-
-def test_a_pickle_is_not_run(trained, tmp_path):
-    torch.save({"head": Path("x")}, tmp_path / "w.pth")
-    model, _ = load_model(trained[1])
-    with pytest.raises(ValueError, match="weights_only=True"):
-        start_from(model, str(tmp_path / "w.pth"))
-
-
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_tells_command_score_time_and_hardware(path):
     lines = path.read_text().splitlines()
@@ -286,7 +228,7 @@ def test_training_never_reads_the_test_split(trained, script, tmp_path):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_builds_and_takes_a_step(path, script, tmp_path):
-    elsewhere = path.stem == "folder_finetune" or path.stem.startswith("flickr8k")
+    elsewhere = path.stem.startswith(("folder_", "flickr8k"))
     photos = [f"data.root={tmp_path}"] if elsewhere else []
     recipe = read(path, f"run={tmp_path / 'run'}", *photos)
     sizes = {"train": 4, "valid": 2, "test": 2}

@@ -10,12 +10,14 @@ from typing import Any
 from vision_attn.data.batch import Data, Source
 from vision_attn.data.caption_baselines import free_rows
 from vision_attn.data.caption_config import CaptionsConfig, SceneCaptionsConfig
+from vision_attn.data.division import check_held_out
 from vision_attn.data.loader import share
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import Run, replace
 from vision_attn.recipe import Recipe, read
 from vision_attn.report.captioners import Measured, compare_captioners
 from vision_attn.report.compare import compare as write_report
+from vision_attn.report.evaluation import MISTAKES, Held, evaluation
 from vision_attn.report.glimpses import glimpse_report
 from vision_attn.report.measure import Evidence, Subject
 from vision_attn.spec import Spec
@@ -42,7 +44,7 @@ def evaluate(
     recipe = _recipe(folder, *overrides)
     model, spec = load_model(folder)
     data = _data(recipe, spec)
-    source = _split(data, split)
+    source = _split(data, split, folder)
     task = recipe.task.build(model, spec).to(find(device).device)
     numbers = task.evaluate(share(source, batch_size, workers=recipe.data.workers))
     if isinstance(recipe.data, CaptionsConfig | SceneCaptionsConfig):
@@ -52,6 +54,53 @@ def evaluate(
         numbers |= {f"{row}_{name}": x for row, own in rows.items() for name, x in own.items()}
     replace(folder / f"evaluation-{split}.json", json.dumps(numbers, indent=2) + "\n")
     return numbers
+
+
+def examine(
+    folder: Path,
+    *overrides: str,
+    split: str = "test",
+    out: Path | None = None,
+    methods: Sequence[str] | None = None,
+    mistakes: int = MISTAKES,
+    batch_size: int = 256,
+    device: str = "auto",
+) -> tuple[dict[str, float], Path | None]:
+    """Evaluate a run and, where it tells labels, judge it in full; give numbers and report.
+
+    Written to `out`, by default the folder evaluation/SPLIT of the run. The temperature of the
+    test split is fitted on the validation images. The `mistakes` that cost the most are explained
+    by `methods`, by default those of `MAPS`. Else as `evaluate`.
+    """
+    recipe = _recipe(folder, *overrides)
+    if recipe.task.name in ("captioning", "multilabel"):
+        if out or methods:
+            raise ValueError(
+                "--out and --methods are for networks that tell one label an image; leave them out"
+            )
+        return evaluate(folder, *overrides, split=split, batch_size=batch_size, device=device), None
+    model, spec = load_model(folder)
+    data = _data(recipe, spec)
+    source, workers = _split(data, split, folder), recipe.data.workers
+    place = find(device).device
+    chosen = tuple(methods or MAPS[recipe.model.name])
+    held = Held(
+        split=split,
+        source=source,
+        batches=share(source, batch_size, workers=workers),
+        fitting=None if split == "valid" else share(data.valid, batch_size, workers=workers),
+    )
+    out = folder / "evaluation" / split if out is None else out
+    again = ["vision-attn", "evaluate", str(folder), *overrides, "--split", split]
+    again += ["--out", str(out), "--mistakes", str(mistakes)]
+    again += ["--methods", ",".join(methods)] if methods else []
+    subject = Subject(folder.resolve().name, Run.open(folder), model.to(place), chosen)
+    numbers = evaluation(subject, held, out, command=shlex.join(again), most=mistakes)
+    if recipe.task.name != "classification":
+        task = recipe.task.build(model, spec)
+        numbers |= task.evaluate(share(source, batch_size, workers=workers))
+    replace(folder / f"evaluation-{split}.json", json.dumps(numbers, indent=2) + "\n")
+    return numbers, out / "report.md"
 
 
 def compare(
@@ -77,6 +126,11 @@ def compare(
                 "--methods, --maps and --started are for networks that tell labels; leave them out"
             )
         return _compare_captioners(folders, out, split, device)
+    if any(_recipe(folder).task.name == "multilabel" for folder in folders):
+        raise ValueError(
+            "compare is for networks that tell one label an image; vision-attn evaluate measures "
+            "each of these"
+        )
     maps = 500 if maps is None else maps
     clock = time.perf_counter()
     since = clock if started is None else clock - (time.time() - started)
@@ -87,7 +141,7 @@ def compare(
         chosen = tuple(methods or MAPS[recipe.model.name])
         subjects.append(Subject(folder.name, Run.open(folder), model.to(place), chosen))
         recipes.append(recipe)
-    source = _split(_data(recipes[0], subjects[0].run.spec), split)
+    source = _split(_data(recipes[0], subjects[0].run.spec), split, *folders)
     indices = list(range(min(maps, len(source))))
     images, labels = source.__getitems__([(0, index) for index in indices])
     masks = source.masks(indices) if hasattr(source, "masks") else None
@@ -134,7 +188,7 @@ def glimpses(
         Subject(run.name, Run.open(run), load_model(run)[0].to(place), ())
         for run in (folder, *against)
     ]
-    source = _split(_data(_recipe(folder), subjects[0].run.spec), split)
+    source = _split(_data(_recipe(folder), subjects[0].run.spec), split, folder)
     chosen, labels = source.__getitems__([(0, i) for i in range(min(images, len(source)))])
     evidence = Evidence(share(source, 256), chosen, labels)
     out = folder / "glimpses" if out is None else out
@@ -159,10 +213,13 @@ def _data(recipe: Recipe, spec: Spec) -> Data:
     return data
 
 
-def _split(data: Data, split: str) -> Source:
+def _split(data: Data, split: str, *folders: Path) -> Source:
+    """Take a split of which no image trained the runs of some folders."""
     source = getattr(data, split)
     if source is None:
         raise ValueError(
             f"this data set has no {split} split; set data.test_share, or take --split valid"
         )
+    for folder in folders:
+        check_held_out(folder, source)
     return source

@@ -37,8 +37,16 @@ from vision_attn.data.config import (
     ScenesConfig,
     TarConfig,
 )
+from vision_attn.data.multilabel_config import MultilabelCsvConfig
 from vision_attn.data.sequence_config import DatesConfig, ReversalConfig, SequencesConfig
+from vision_attn.data.stored_config import DatasetsConfig, ShardsConfig
 from vision_attn.engine.config import TrainConfig
+from vision_attn.engine.tune_config import (
+    FullConfig,
+    LastBlocksConfig,
+    LinearProbeConfig,
+    LoraConfig,
+)
 from vision_attn.glimpse_rules import eyes_take_settings, glimpses_go_together, unheeded
 from vision_attn.models.caption_config import CaptionerConfig
 from vision_attn.models.config import ResNetConfig, ViTConfig
@@ -46,12 +54,17 @@ from vision_attn.models.glimpse_config import GlimpseConfig
 from vision_attn.tasks.caption_config import CaptioningConfig
 from vision_attn.tasks.config import ClassificationConfig
 from vision_attn.tasks.glimpse_config import GlimpseTaskConfig
+from vision_attn.tasks.multilabel_config import MultilabelConfig
+from vision_attn.tune_rules import balance_needs_labels, captioners_freeze_themselves
 
 DataConfig: TypeAlias = (
     ScenesConfig
     | FolderConfig
     | TarConfig
     | CsvConfig
+    | MultilabelCsvConfig
+    | ShardsConfig
+    | DatasetsConfig
     | MnistConfig
     | FashionMnistConfig
     | Cifar10Config
@@ -66,7 +79,13 @@ DataConfig: TypeAlias = (
     | DatesConfig
 )
 ModelConfig: TypeAlias = ViTConfig | ResNetConfig | CaptionerConfig | GlimpseConfig
-TaskConfig: TypeAlias = ClassificationConfig | CaptioningConfig | GlimpseTaskConfig
+TaskConfig: TypeAlias = (
+    ClassificationConfig | MultilabelConfig | CaptioningConfig | GlimpseTaskConfig
+)
+TuneConfig: TypeAlias = FullConfig | LinearProbeConfig | LastBlocksConfig | LoraConfig
+
+TIMM, HUB = "timm:", "hf:"
+"""Before the names of weights that the Hugging Face hub has."""
 
 
 class Recipe(BaseModel):
@@ -85,13 +104,16 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0)
     """Decides initial weights, order, dropout and mixing: the same seed gives the same run."""
     init: str | None = None
-    """Weights to start from: a run folder, a .safetensors or a .pth file; null for fresh ones."""
+    """Weights to start from: timm:NAME, hf:ORG/MODEL, a run folder, a folder of transformers or
+    timm, or a .safetensors, .npz or .pth file; null for fresh ones."""
     data: DataConfig = Field(discriminator="name")
     """What to learn from."""
     model: ModelConfig = Field(discriminator="name")
     """The network."""
     task: TaskConfig = Field(default=ClassificationConfig(), discriminator="name")
     """What is asked of the network, and how answers are judged."""
+    tune: TuneConfig = Field(default=FullConfig(), discriminator="name")
+    """Which weights are trained, and which stay as `init` gave them."""
     train: TrainConfig = TrainConfig()
     """How it is trained."""
 
@@ -127,6 +149,15 @@ def patches_fill_image(data: DataConfig, model: ModelConfig) -> Iterator[str]:
             )
 
 
+def labels_go_together(data: DataConfig, task: TaskConfig) -> Iterator[str]:
+    """Refuse several labels an image where one is asked for, and the other way round."""
+    if isinstance(data, MultilabelCsvConfig) != isinstance(task, MultilabelConfig):
+        yield (
+            f"task.name: multilabel and data of several labels an image belong together, got "
+            f"{task.name} and {data.name}"
+        )
+
+
 def ranks_share_batch(train: TrainConfig) -> Iterator[str]:
     """Refuse a batch that the processes started by torchrun cannot split evenly."""
     ranks = int(os.environ.get("WORLD_SIZE", 1))
@@ -139,7 +170,8 @@ def ranks_share_batch(train: TrainConfig) -> Iterator[str]:
 
 def files_exist(data: DataConfig, init: str | None, run: str) -> Iterator[str]:
     """Refuse files that are not there; a run that goes on has no more need of `init`."""
-    if init is not None and not Path(init).exists() and not Path(run, "last.pt").exists():
+    remote = init is None or init.startswith((TIMM, HUB))
+    if not remote and not Path(str(init)).exists() and not Path(run, "last.pt").exists():
         yield f"init: no such file or run folder (got {json.dumps(init)})"
     for name in ("root", "file", "valid_file", "test_file"):
         path = getattr(data, name, None)
@@ -156,10 +188,13 @@ def mirrors_are_installed(train: TrainConfig) -> Iterator[str]:
 
 RULES = (
     patches_fill_image,
+    labels_go_together,
     captions_go_together,
     looks_take_settings,
     glimpses_go_together,
     eyes_take_settings,
+    balance_needs_labels,
+    captioners_freeze_themselves,
     ranks_share_batch,
     files_exist,
     mirrors_are_installed,
@@ -233,6 +268,8 @@ def _titled(section: str, name: str, config: type) -> Iterator[tuple[str, type]]
 
 def remarks(recipe: Recipe) -> Iterator[str]:
     """Say what a recipe leaves to a default that depends, or sets to what rarely works."""
+    if recipe.tune.name != "full" and recipe.init is None:
+        yield f"tune.name: {recipe.tune.name} keeps weights that are random; set init to good ones"
     if isinstance(recipe.model, GlimpseConfig) and isinstance(recipe.task, GlimpseTaskConfig):
         yield from unheeded(recipe.model, recipe.task)
     if isinstance(recipe.model, ViTConfig) and not isinstance(recipe.data, SequencesConfig):

@@ -1,5 +1,8 @@
-"""How a broken rule is told: all of a section at once, and without a traceback."""
+"""How it is told what is wrong: all of it at once, in few words, without a traceback."""
 
+import difflib
+import re
+from collections import Counter
 from collections.abc import Iterable
 from traceback import walk_tb
 
@@ -19,3 +22,15 @@ def foreseen(error: Exception) -> bool:
         return error.filename is not None
     *_, (frame, _) = walk_tb(error.__traceback__)
     return frame.f_globals["__name__"].startswith("vision_attn.")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Find what was probably meant."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return near[0] if near else None
+
+
+def grouped(names: Iterable[str]) -> list[str]:
+    """Name what differs in a number only once: blocks.*.norm1.weight (12)."""
+    counts = Counter(re.sub(r"(?<![a-zA-Z])\d+(?=[./])", "*", name) for name in sorted(names))
+    return [f"{name} ({count})" if "*" in name else name for name, count in counts.items()]

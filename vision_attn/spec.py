@@ -27,6 +27,8 @@ class Spec:
     """Share of the shorter side that the central crop keeps in evaluation, (0, 1]."""
     interpolation: str = "bilinear"
     """Resampling used when an image is brought to `image_size`: bilinear, bicubic or nearest."""
+    several: bool = False
+    """An image may bear any number of the names, or none, instead of exactly one."""
 
     def __post_init__(self) -> None:
         hold(self._broken())

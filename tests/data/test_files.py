@@ -95,8 +95,15 @@ def test_a_table_gives_paths_labels_and_splits(tmp_path: Path):
     [
         ("file,label\na.png,dog\n", "header with path and label"),
         ("path,label\n", "header with path and label"),
-        ("path,label\na.png,\n", "line 2: path, label"),
-        ("path,label,split\na.png,dog,train\nb.png,cat,extra\n", "line 3: .*split=extra"),
+        ("path,label\na.png,\n", "1 of 1 rows are wrong\n  line 2: label is empty"),
+        (
+            "path,label,split\na.png,dog,train\nb.png,cat,extra\n",
+            "line 3: split must be one of .*, got extra",
+        ),
+        (
+            "path,label\n" + ",cat\n" * 11 + "a.png,dog,more\n",
+            "12 of 12 rows are wrong(\n  line .*: path is empty){10}\n  and 2 more",
+        ),
         ("path,label\na.png,dog\n", "two or more classes, got 1 files of 1 classes"),
     ],
 )

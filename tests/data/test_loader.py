@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vision_attn.data.batch import Key, Labelled
-from vision_attn.data.loader import Loader, Order, share
+from vision_attn.data.loader import Loader, share
+from vision_attn.data.order import Order
 
 LENGTH, BATCH = 23, 6
 

@@ -98,8 +98,22 @@ def test_layer_decay_of_a_resnet_goes_by_stages():
 
 
 def test_layer_decay_without_layers_is_refused():
-    with pytest.raises(ValueError, match="layer_decay needs parameters named"):
+    with pytest.raises(ValueError, match=r"layer_decay .* count layers by parameters named"):
         parameter_groups(nn.Linear(2, 2), config(layer_decay=0.5))
+
+
+def test_the_head_has_a_rate_of_its_own():
+    model = Network()
+    found = by_name(parameter_groups(model, config(head_rate=10.0, layer_decay=0.5)), model)
+    expected = {"head.weight": 10.0, "head.bias": 10.0, "norm.weight": 1.0, "pos_embed": 0.0625}
+    assert {name: found[name]["lr_scale"] for name in expected} == expected
+
+
+def test_a_rate_for_a_head_that_is_not_trained_is_refused():
+    model = Network()
+    model.head.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"head_rate is for a trained output layer.*head_rate=3"):
+        parameter_groups(model, config(head_rate=3.0))
 
 
 def test_frozen_parameters_are_left_out_and_not_all_may_be():

@@ -18,6 +18,8 @@ from vision_attn.engine.config import TrainConfig
         ({"momentum": 1.0, "optimizer": "sgd"}, "momentum must be in"),
         ({"momentum": 0.95}, "momentum is for sgd, lars and muon.*adamw"),
         ({"layer_decay": 1.1}, "layer_decay must be in"),
+        ({"head_rate": 0.0}, "head_rate must be positive"),
+        ({"patience": 0}, "patience must be 1 or more evaluations"),
         ({"clip": 0.0}, "clip must be positive or null"),
         ({"ema": 1.0}, "ema must be in"),
         ({"device": "GPU 1"}, "device must be auto or like cpu"),

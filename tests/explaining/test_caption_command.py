@@ -12,7 +12,8 @@ from vision_attn.__main__ import main
 from vision_attn.explain import METHODS, Word
 from vision_attn.models.captioner import Captioner
 from vision_attn.recipe import read
-from vision_attn.trained import load_model, start_from
+from vision_attn.starting import open_start, start_from
+from vision_attn.trained import load_model
 
 ROOT = Path(__file__).parents[2]
 ENCODER = "{name: resnet, depths: [1, 1, 1, 1], channels: [2, 3, 5, 7], stem: small}"
@@ -224,7 +225,7 @@ def test_an_encoder_starts_from_a_network_that_tells_labels(runs):
     earlier, spec = load_model(runs / "soft")
     torch.manual_seed(9)
     model = recipe.model.build(spec)
-    said = start_from(model, str(runs / "labels"))
+    said = start_from(model, open_start(str(runs / "labels")))
     assert sorted(said) == [
         f"fc.{x}: left out, a captioner has no head for labels" for x in ("bias", "weight")
     ]
@@ -232,11 +233,11 @@ def test_an_encoder_starts_from_a_network_that_tells_labels(runs):
     assert isinstance(model, Captioner)
     for name, value in model.encoder.network.state_dict().items():
         assert torch.equal(value, labels.state_dict()[name])
-    assert start_from(model, str(runs / "soft")) == []
+    assert start_from(model, open_start(str(runs / "soft"))) == []
     assert all(torch.equal(x, earlier.state_dict()[name]) for name, x in model.state_dict().items())
 
 
 def test_a_retina_has_nothing_to_start_from(runs):
     model, _ = load_model(runs / "glimpse")
     with pytest.raises(ValueError, match="a retina has no weights to start from"):
-        start_from(model, str(runs / "labels"))
+        start_from(model, open_start(str(runs / "labels")))

@@ -1,3 +1,4 @@
+import huggingface_hub
 import pytest
 import timm
 import torch
@@ -77,11 +78,11 @@ def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path):
 
 
 def test_weights_that_cannot_be_downloaded_are_an_error_and_never_random(monkeypatch):
-    def offline(*_, **settings):
-        assert settings == {"pretrained": True}
+    def offline(*_, **__):
         raise OSError("no route to host\nmore")
 
-    monkeypatch.setattr(timm, "create_model", offline)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+    monkeypatch.setattr(timm, "create_model", None)
     with pytest.raises(ValueError, match=r"test_vit could not be downloaded; .*--random-weights"):
         open_one("timm:test_vit")
 

@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from timm.layers import resample_patch_embed
 
 from vision_attn.attention.multihead import rotate
 from vision_attn.models.embed import (
     ConvTokenizer,
     axial_rotation,
     prime_factors,
+    resize_patches,
     resize_positions,
     sincos_positions,
 )
@@ -47,6 +49,41 @@ def test_positions_are_resampled_as_a_float64_reference_does(old, new):
         resized[0, 2:].double(), torch.from_numpy(expected), atol=1e-5, rtol=0
     )
     assert torch.equal(resized[:, :2], table[:, :2])
+
+
+def enlarging_matrix(old: int, new: int) -> np.ndarray:
+    """Row i holds the weights of the old pixels in new pixel i: linear between pixel centres."""
+    matrix = np.zeros((new, old))
+    for i in range(new):
+        place = min(max((i + 0.5) * old / new - 0.5, 0), old - 1)
+        left = min(int(place), old - 2)
+        matrix[i, left : left + 2] = left + 1 - place, place - left
+    return matrix
+
+
+@pytest.mark.parametrize(("old", "new"), [((5, 5), (7, 7)), ((3, 5), (11, 7)), ((7, 7), (3, 5))])
+def test_patches_are_resampled_by_the_pseudo_inverse(old, new):
+    kernel = torch.randn(4, 3, *old, generator=torch.Generator().manual_seed(1))
+    resized = resize_patches(kernel, new).double()
+    rows, columns = enlarging_matrix(old[0], new[0]), enlarging_matrix(old[1], new[1])
+    enlarge = np.einsum("ir,jc->ijrc", rows, columns).reshape(math.prod(new), math.prod(old))
+    flat = kernel.double().flatten(2).numpy()
+    expected = np.linalg.lstsq(enlarge.T, flat.reshape(-1, math.prod(old)).T, rcond=None)[0].T
+    torch.testing.assert_close(
+        resized.flatten(2), torch.from_numpy(expected).view(4, 3, -1), atol=1e-5, rtol=0
+    )
+    theirs = resample_patch_embed(kernel, list(new), "bilinear", antialias=False)
+    torch.testing.assert_close(resized.float(), theirs, atol=1e-5, rtol=0)
+
+
+def test_an_enlarged_patch_gives_the_token_of_the_small_one():
+    kernel = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
+    patch = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(2))
+    large = torch.nn.functional.interpolate(patch, (8, 11), mode="bilinear")
+    resized = resize_patches(kernel, (8, 11))
+    torch.testing.assert_close(
+        torch.conv2d(large, resized), torch.conv2d(patch, kernel), atol=1e-5, rtol=0
+    )
 
 
 def test_the_same_grid_is_left_alone_and_a_wrong_one_refused():

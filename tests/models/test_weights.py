@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 import torch
+from timm.models import adapt_input_conv
 
-from vision_attn.models.config import ViTConfig
+from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.models.embed import resize_positions
-from vision_attn.models.weights import load_weights
+from vision_attn.models.weights import fit_channels, load_weights
 from vision_attn.spec import Spec
 
 CONFIG = ViTConfig(dim=12, depth=2, heads=2, patch_size=5)
@@ -36,8 +37,82 @@ def test_a_grid_that_is_not_square_is_given():
     wide = CONFIG.build(dataclasses.replace(SPEC, image_size=(15, 55)))
     new = CONFIG.build(SPEC)
     assert "3x11 grid to 7x7" in load_weights(new, wide.state_dict(), grid=(3, 11))[0]
-    with pytest.raises(ValueError, match="grid 5x5"):
+    with pytest.raises(ValueError, match="misshapen: pos_embed"):
         load_weights(new, wide.state_dict())
+
+
+def test_as_many_patches_in_another_grid_are_resampled_too():
+    tall = CONFIG.build(dataclasses.replace(SPEC, image_size=(30, 20)))
+    wide = CONFIG.build(dataclasses.replace(SPEC, image_size=(20, 30)))
+    (change,) = load_weights(wide, tall.state_dict(), grid=(6, 4))
+    assert change == "pos_embed: resampled from a 6x4 grid to 4x6"
+    assert torch.equal(wide.pos_embed, resize_positions(tall.pos_embed, (6, 4), (4, 6), 1))
+
+
+def test_a_patch_size_and_channels_are_fitted_and_reported():
+    grey = dataclasses.replace(SPEC, channels=1, mean=(0.5,), std=(0.5,), image_size=(49, 49))
+    old, new = CONFIG.build(SPEC), dataclasses.replace(CONFIG, patch_size=7).build(grey)
+    (change,) = load_weights(new, old.state_dict())
+    assert change == (
+        "patch_embed.proj.weight: from 3 input channels to 1, resampled from patches of 5x5 "
+        "pixels to 7x7"
+    )
+    small = torch.randn(2, 1, 5, 5)
+    large = torch.nn.functional.interpolate(small, (7, 7), mode="bilinear")
+    torch.testing.assert_close(
+        new.patch_embed(large), old.patch_embed(small.expand(-1, 3, -1, -1)), atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_channels_are_fitted_as_in_timm(channels):
+    kernel = torch.randn(5, 3, 7, 7, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(fit_channels(kernel, channels), adapt_input_conv(channels, kernel))
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 3), (3, 1), (3, 6)])
+def test_an_image_of_equal_channels_gives_the_same_response(old, new):
+    kernel = torch.randn(5, old, 3, 3, generator=torch.Generator().manual_seed(2))
+    image = torch.randn(2, 1, 9, 9)
+    before = torch.conv2d(image.expand(-1, old, -1, -1), kernel)
+    after = torch.conv2d(image.expand(-1, new, -1, -1), fit_channels(kernel, new))
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
+
+
+def test_a_resnet_takes_other_channels_and_refuses_another_stem():
+    config = ResNetConfig(depths=(1, 1, 1, 1), channels=(6, 10, 14, 22))
+    old, grey = config.build(SPEC), dataclasses.replace(SPEC, channels=1, mean=(0,), std=(1,))
+    (change,) = load_weights(config.build(grey), old.state_dict())
+    assert change == "conv1.weight: from 3 input channels to 1"
+    with pytest.raises(ValueError, match=r"misshapen: conv1\.weight") as caught:
+        load_weights(dataclasses.replace(config, stem="small").build(SPEC), old.state_dict())
+    assert "these weights fit model.name=resnet model.block=basic model.depths=[1,1,1,1]" in str(
+        caught.value
+    )
+
+
+def test_a_checkpoint_without_a_head_gets_a_fresh_one_and_says_so():
+    old, new = CONFIG.build(SPEC), CONFIG.build(SPEC)
+    fresh = new.head.weight.clone()
+    state = {name: x for name, x in old.state_dict().items() if not name.startswith("head.")}
+    changes = load_weights(new, state)
+    assert changes[0] == "head.weight: fresh weights, the checkpoint has none, the model 3"
+    assert torch.equal(new.head.weight, fresh)
+
+
+def test_another_kind_of_vit_is_told_with_the_settings_that_fit():
+    rich = dataclasses.replace(
+        CONFIG, registers=2, layer_scale=0.1, distilled=True, qk_norm=True, qkv_bias=False
+    )
+    with pytest.raises(ValueError) as caught:
+        load_weights(CONFIG.build(SPEC), rich.build(SPEC).state_dict())
+    *_, last = str(caught.value).splitlines()
+    for setting in ("depth=2", "dim=12", "patch_size=5", "registers=2", "distilled=true"):
+        assert f"model.{setting}" in last
+    assert "unexpected: blocks.*.ls1.gamma (2)" in str(caught.value)
+    pooled = dataclasses.replace(CONFIG, pool="mean", fc_norm=True).build(SPEC)
+    with pytest.raises(ValueError, match=r"model.pool=mean model.fc_norm=true"):
+        load_weights(CONFIG.build(SPEC), pooled.state_dict())
 
 
 def test_every_misfit_is_listed():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import SPEC, subject  # noqa: F401  # the fixtures' own builder
+from tiny_subjects import SPEC, subject  # noqa: F401  # the fixtures' own builder
 
 from vision_attn.models.glimpse_config import GlimpseConfig
 from vision_attn.report.glimpses import Price, glimpse_report, heat, place_figure, step_figure

@@ -10,7 +10,8 @@ from pydantic_core import ErrorDetails
 
 from vision_attn.checking.entries import COMMAND_LINE, Entries, Mistake, Place
 from vision_attn.checking.nested import choices, chosen, misnamed
-from vision_attn.checking.settings import Setting, listed, nearest, settings
+from vision_attn.checking.settings import Setting, listed, settings
+from vision_attn.rules import nearest
 
 R = TypeVar("R", bound=BaseModel)
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")

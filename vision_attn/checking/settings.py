@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import difflib
 import inspect
 import itertools
 import json
@@ -94,12 +93,6 @@ def listed(words: Iterable[str]) -> str:
     """Join alternatives: `a, b or c`."""
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Find what was probably meant."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return near[0] if near else None
 
 
 def written(value: Any) -> str:

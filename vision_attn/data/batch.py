@@ -23,6 +23,13 @@ class Labelled(NamedTuple):
     labels: Int[Tensor, " batch"]
 
 
+class Tagged(NamedTuple):
+    """Images ready for the model, and 1 for each class that applies to them, else 0."""
+
+    images: Float[Tensor, "batch channel height width"]
+    labels: Float[Tensor, "batch output"]
+
+
 class Captioned(NamedTuple):
     """Images ready for the model, each once, with what people or the grammar say about it."""
 
@@ -66,6 +73,8 @@ class Data:
     """Read by `evaluate` only, never while training; None where the set has none."""
     problems: list[Problem] = field(default_factory=list)
     """Inputs that could not be used; written to the run folder."""
+    remarks: list[str] = field(default_factory=list)
+    """What else the user should know before training."""
 
 
 def to(batch: Batch, device: torch.device) -> Batch:

@@ -98,9 +98,11 @@ class ImagesConfig:
     channels: Literal[1, 3] = 3
     """3 for RGB, 1 for grey; images of the other kind are converted."""
     mean: tuple[float, ...] | None = None
-    """Subtracted from pixels in [0, 1], one number a channel; None for the usual one of the set."""
+    """Subtracted from pixels in [0, 1], one number a channel; None for that of `init`, else
+    the usual one of the set."""
     std: tuple[float, ...] | None = None
-    """Divides what is left, one number a channel; None for the usual one of the set."""
+    """Divides what is left, one number a channel; None for that of `init`, else
+    the usual one of the set."""
     valid_share: float | None = None
     """Share of each class's training images held out for validation, (0, 1); None is 0.1, or none
     where the set has a validation split of its own."""
@@ -139,6 +141,8 @@ class FilesConfig(ImagesConfig):
 
     crop: float = 1.0
     """Share of the shorter side that the central crop keeps, (0, 1]; for ImageNet often 0.875."""
+    interpolation: Literal["bilinear", "bicubic", "nearest"] | None = None
+    """How images are resized; None for the way of `init`, else bilinear."""
     test_share: float = 0.0
     """Share of each class held out for the test, [0, 1), where the set has no test split; with 0 it
     has none."""

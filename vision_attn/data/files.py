@@ -1,17 +1,40 @@
 """Where the files of a set lie: folders, tars and tables, listed once and read one by one."""
 
-import csv
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Int64
 
 from vision_attn.data.batch import Problem
 from vision_attn.data.splits import FOLDERS, SplitName
+from vision_attn.data.tables import rows, split_of
+
+
+class Stored(Protocol):
+    """An encoded image, wherever it is kept."""
+
+    @property
+    def path(self) -> str:
+        """Name the file or folder that keeps it."""
+
+    @property
+    def label(self) -> str:
+        """Name its class."""
+
+    @property
+    def split(self) -> SplitName:
+        """Name its split."""
+
+    @property
+    def place(self) -> str:
+        """Say where in the set it lies, wherever the set may be moved."""
+
+    def read(self) -> bytes:
+        """Give the bytes; raises OSError."""
 
 
 class File(NamedTuple):
@@ -26,6 +49,8 @@ class File(NamedTuple):
     """Where in the tar it begins, in bytes."""
     size: int = -1
     """Bytes; -1 for all there are."""
+    place: str = ""
+    """Where in the set it lies, wherever the set may be moved."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.member}" if self.member else self.path
@@ -40,7 +65,7 @@ class File(NamedTuple):
 class Listing(NamedTuple):
     """List the files of a set."""
 
-    files: list[File]
+    files: Sequence[Stored]
     names: tuple[str, ...]
     """Of the classes, in alphabetical order."""
     strays: list[Problem]
@@ -79,23 +104,21 @@ def list_tar(file: str) -> Listing:
 
 
 def list_csv(file: str) -> Listing:
-    """List the files of a table with the columns path, label and perhaps split."""
-    try:
-        with open(file, newline="", encoding="utf-8-sig") as table:
-            rows = list(csv.DictReader(table))
-    except OSError as error:
-        raise ValueError(f"file must be a table, got {file}: {error}") from None
-    if not rows or not {"path", "label"} <= rows[0].keys():
-        raise ValueError(f"{file} must have a header with path and label, and at least one line")
-    folder, files = Path(file).parent, []
-    for number, row in enumerate(rows, start=2):
-        split = row.get("split") or "train"
-        if not row["path"] or not row["label"] or split not in FOLDERS:
-            raise ValueError(
-                f"{file}, line {number}: path, label and a split of {', '.join(FOLDERS)} are "
-                f"needed, got path={row['path']}, label={row['label']} and split={split}"
-            )
-        files.append(File(str(folder / row["path"]), row["label"], FOLDERS[split]))
+    """List the files of a table with the columns path, label and perhaps split.
+
+    Raises ValueError listing all rows that are wrong.
+    """
+    found = rows(file, lambda row: "" if row.get("label") else "label is empty", {"path", "label"})
+    folder = Path(file).parent
+    files = [
+        File(
+            str(folder / row["path"]),
+            row["label"],
+            split_of(row),
+            place=row.get("place") or row["path"],
+        )
+        for row in found
+    ]
     return _checked(file, files, [])
 
 
@@ -117,7 +140,7 @@ def _listing(
         folders = place.parts[:-1]
         if len(folders) > depth:
             split = FOLDERS.get(folders[depth - 1], "train") if depth else "train"
-            files.append(file._replace(label=folders[depth], split=split))
+            files.append(file._replace(label=folders[depth], split=split, place=str(place)))
         else:
             strays.append(Problem(str(file), "not in the folder of a class"))
     return _checked(source, files, strays)

@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8, UInt64
 from torch import Tensor
 
 from vision_attn.data.batch import Data, Key, Labelled, Problem
 from vision_attn.data.config import AugmentConfig, FilesConfig, ImagesConfig
-from vision_attn.data.files import File, Listing
+from vision_attn.data.duplicates import shared_files
+from vision_attn.data.files import Listing, Stored
 from vision_attn.data.reading import Files, Pictures, Pixels, few, read_all
 from vision_attn.data.splits import Indices, SplitName, divide
 from vision_attn.data.transforms import augment_batch, evaluate_batch, fit_batch
@@ -50,6 +52,11 @@ class Photographs:
         """Give images as they are stored, brought to size."""
         return fit_batch(self.pictures(self.indices[indices].tolist()), self.spec)
 
+    def file(self, index: int) -> Stored | None:
+        """Say which file an image comes from, if it is one."""
+        files = self.pictures.files
+        return files[self.indices[index]] if files else None
+
 
 class Split(Photographs):
     """One split of a set of labelled images."""
@@ -78,6 +85,7 @@ class Opened(NamedTuple):
     rest: Pictures
     """As for evaluation."""
     usable: Indices
+    digests: UInt64[np.ndarray, " file"]
     problems: list[Problem]
 
 
@@ -97,7 +105,8 @@ def build(config: FilesConfig, listing: Listing) -> Data:
         test_share=config.test_share,
     )
     problems = listing.strays + opened.problems
-    return assemble(config, spec, (opened.train, opened.rest), listing.labels, parts, problems)
+    data = assemble(config, spec, (opened.train, opened.rest), listing.labels, parts, problems)
+    return replace(data, remarks=shared_files(listing.files, opened.digests, parts))
 
 
 def specify(config: FilesConfig, names: tuple[str, ...]) -> Spec:
@@ -109,10 +118,11 @@ def specify(config: FilesConfig, names: tuple[str, ...]) -> Spec:
         mean=config.mean or usual(IMAGENET_MEAN, config.channels),
         std=config.std or usual(IMAGENET_STD, config.channels),
         crop=config.crop,
+        interpolation=config.interpolation or "bilinear",
     )
 
 
-def open_files(config: FilesConfig, files: list[File], spec: Spec) -> Opened:
+def open_files(config: FilesConfig, files: Sequence[Stored], spec: Spec) -> Opened:
     """Decode each file once, in parallel, and keep the pixels as the settings say.
 
     Raises ValueError if more than `bad_share` of the files are unusable.
@@ -120,13 +130,14 @@ def open_files(config: FilesConfig, files: list[File], spec: Spec) -> Opened:
     evaluated = Files(files, config.channels, math.ceil(config.image_size / config.crop))
     trained = evaluated._replace(at_least=_needed(config))
     stored = _stored(config, trained)
-    values, problems = read_all(evaluated, spec, stored)
+    values, digests, problems = read_all(evaluated, spec, stored)
     few(problems, len(files), config.bad_share)
     bad = {problem.path for problem in problems}
     usable = np.array([i for i, file in enumerate(files) if str(file) not in bad], np.int64)
     if stored:
-        return Opened(Pixels(values), Pixels(values), usable, problems)
-    return Opened(trained, evaluated, usable, problems)
+        pixels = Pixels(values, files)
+        return Opened(pixels, pixels, usable, digests, problems)
+    return Opened(trained, evaluated, usable, digests, problems)
 
 
 def assemble(

@@ -1,69 +1,22 @@
-"""The order in which a run reads its samples, and the processes that prepare them."""
+"""The processes that read a run's samples, in its order."""
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from vision_attn.data.batch import Key, Source
-
-
-class Order:
-    """Give endless batches of keys: epoch after epoch in a fresh permutation, nothing dropped.
-
-    A batch may span two epochs. Global batch number `step` is a pure function of (seed, step), and
-    rank r of the world takes its positions r, r + world, ...
-    """
-
-    def __init__(
-        self,
-        length: int,
-        batch_size: int,
-        *,
-        seed: int,
-        start_step: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ):
-        if length < 1:
-            raise ValueError(f"a training split needs samples, got length={length}")
-        if batch_size < 1 or batch_size % world:
-            raise ValueError(
-                f"batch_size must be a positive multiple of the number of ranks, got "
-                f"batch_size={batch_size} and world={world}"
-            )
-        if not 0 <= rank < world:
-            raise ValueError(f"rank must be in [0, world), got rank={rank} and world={world}")
-        self.length, self.batch_size, self.seed = length, batch_size, seed
-        self.start_step, self.rank, self.world = start_step, rank, world
-
-    def permutation(self, epoch: int) -> NDArray[np.int64]:
-        """Give the order of one epoch."""
-        return np.random.default_rng([self.seed, epoch]).permutation(self.length)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        epoch, place = divmod(self.start_step * self.batch_size, self.length)
-        order = self.permutation(epoch)
-        while True:
-            batch: list[Key] = []
-            while len(batch) < self.batch_size:
-                indices = order[place : place + self.batch_size - len(batch)]
-                batch += [(epoch, i) for i in indices.tolist()]
-                place += len(indices)
-                if place == self.length:
-                    epoch, place = epoch + 1, 0
-                    order = self.permutation(epoch)
-            yield batch[self.rank :: self.world]
+from vision_attn.data.order import BalancedOrder, Order, labels_of
 
 
 class Loader:
     """Prepare a rank's training batches: the same ones for any number of workers.
 
-    The only state is the step, so resuming is `batches(step)`. `batch_size` counts all ranks.
+    The only state is the step, so resuming is `batches(step)`. `batch_size` counts all ranks;
+    `balanced` shows every class equally often.
     """
 
     def __init__(
@@ -72,26 +25,21 @@ class Loader:
         batch_size: int,
         *,
         seed: int,
+        balanced: bool = False,
         workers: int = 0,
         rank: int = 0,
         world: int = 1,
     ):
-        Order(
-            len(source), batch_size, seed=seed, rank=rank, world=world
-        )  # report a bad setting now
-        self.source, self.batch_size, self.seed = source, batch_size, seed
-        self.workers, self.rank, self.world = workers, rank, world
+        self.source, self.workers = source, workers
+        place = {"seed": seed, "rank": rank, "world": world}
+        self.order = Order(len(source), batch_size, **place)
+        if balanced:
+            labels = labels_of(source, "balanced sampling")
+            self.order = BalancedOrder(len(source), batch_size, labels=labels, **place)
 
     def batches(self, start_step: int = 0) -> Iterator[Any]:
         """Give this rank's batches from a step on, without end."""
-        order = Order(
-            len(self.source),
-            self.batch_size,
-            seed=self.seed,
-            start_step=start_step,
-            rank=self.rank,
-            world=self.world,
-        )
+        order = replace(self.order, start_step=start_step)
         return iter(read_ahead(self.source, order, self.workers))
 
 

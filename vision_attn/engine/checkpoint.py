@@ -11,6 +11,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from vision_attn.engine.atomic import whole
+from vision_attn.engine.lora import merged
 from vision_attn.spec import Spec
 
 
@@ -35,10 +36,11 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def save_weights(path: Path, model: nn.Module, spec: Spec, **numbers: float) -> None:
-    """Write a model's weights as safetensors; preprocessing and numbers travel in its metadata."""
-    tensors = {
-        name: x.detach().cpu().contiguous().clone() for name, x in model.state_dict().items()
-    }
+    """Write a model's weights as safetensors; preprocessing and numbers travel in its metadata.
+
+    Changes of low rank are added to the weights that they change: what is written is a plain model.
+    """
+    tensors = {name: x.detach().cpu().contiguous().clone() for name, x in merged(model).items()}
     about = json.dumps({"spec": spec.to_dict(), **numbers})
     with whole(path) as file:
         # One entry only: safetensors writes several in an order that changes from run to run.

@@ -19,6 +19,8 @@ class TrainConfig:
     """Optimizer updates in all."""
     batch_size: int = 128
     """Images an update sees, over all ranks and accumulated pieces."""
+    balanced: bool = False
+    """Show every class equally often, for skewed sets, instead of every image once an epoch."""
     accumulate: int = 1
     """Pieces a rank's share of the batch is split into, to save memory."""
     optimizer: Literal[
@@ -39,6 +41,8 @@ class TrainConfig:
     """For sgd, lars and muon, (0, 1); the others have betas of their own."""
     layer_decay: float | None = None
     """Factor on the rate per layer from the head back, (0, 1]; None for one rate."""
+    head_rate: float = 1.0
+    """Factor on the rate of the output layer, for one that starts fresh on a trained network."""
     clip: float | None = 1.0
     """Largest norm of the gradient; None for no clipping."""
     ema: float | None = None
@@ -56,6 +60,9 @@ class TrainConfig:
     """auto takes an accelerator where there is one, else the CPU; or cpu, cuda, cuda:1, mps ..."""
     evaluate_every: int = 500
     """Steps between evaluations on the validation split; the last step always evaluates."""
+    patience: int | None = None
+    """Evaluations in a row without a better score after which the run ends, before its last step if
+    need be; None to go on."""
     save_every: int = 500
     """Steps between checkpoints (last.pt); the last step always saves."""
     log_every: int = 20
@@ -88,6 +95,8 @@ class TrainConfig:
         yield from self._broken_optimizer()
         if not re.fullmatch(r"[a-z]+(:\d+)?", self.device):
             yield f"device must be auto or like cpu, cuda or cuda:1, got {self.device}"
+        if self.patience is not None and self.patience < 1:
+            yield f"patience must be 1 or more evaluations, or null, got {self.patience}"
 
     def _broken_rate(self) -> Iterator[str]:
         if not 0 < self.rate < math.inf:
@@ -114,6 +123,8 @@ class TrainConfig:
             )
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
             yield f"layer_decay must be in (0, 1] or null, got {self.layer_decay}"
+        if not 0 < self.head_rate < math.inf:
+            yield f"head_rate must be positive, got {self.head_rate}"
         if self.clip is not None and not 0 < self.clip < math.inf:
             yield f"clip must be positive or null, got {self.clip}"
         if self.ema is not None and not 0 < self.ema < 1:

@@ -26,7 +26,7 @@ from vision_attn.engine.optim import rate_at, set_rate
 from vision_attn.engine.run import Run
 from vision_attn.engine.start import precision, prepare, resume
 from vision_attn.engine.training import Training
-from vision_attn.engine.watch import progress, show, stopping
+from vision_attn.engine.watch import progress, show, stopping, tell_early
 from vision_attn.tasks.task import Task
 
 
@@ -51,7 +51,7 @@ def fit(
     autocast = precision(config, place.device)
     training = prepare(task, config, place)
     resume(training, run)
-    if training.evaluated == config.steps:
+    if over(training, config):
         return
     run.cut_metrics(training.lines)
     network = DistributedDataParallel(task) if place.world > 1 else task
@@ -68,6 +68,9 @@ def fit(
             keep(training, run)
         steps = range(training.step, config.steps)
         for step, batch in zip(steps, train.batches(training.step), strict=False):
+            if over(training, config):
+                tell_early(training, run)
+                break
             seed_step(seed, step, place.rank)
             task.at(step, config.steps)
             set_rate(optimizer, rate_at(step, config))
@@ -91,7 +94,7 @@ def fit(
                 break
             if due(training, config.evaluate_every, config):
                 evaluate(training, valid, run, autocast)
-            if due(training, config.save_every, config):
+            if due(training, config.save_every, config) or over(training, config):
                 keep(training, run)
     if stop.agreed or stop.heard:
         raise SystemExit(stop.farewell(training, run))
@@ -100,6 +103,12 @@ def fit(
 def due(training: Training, every: int, config: TrainConfig) -> bool:
     """Tell whether something done every so many steps, and after the last, is due now."""
     return training.step % every == 0 or training.step == config.steps
+
+
+def over(training: Training, config: TrainConfig) -> bool:
+    """Tell whether the last step was evaluated, or the score has not risen for too long."""
+    patient = config.patience is None or training.stale < config.patience
+    return training.evaluated == config.steps or not patient
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -166,8 +175,9 @@ def evaluate(training: Training, valid: Iterable[Any], run: Run, autocast: torch
     measured = {f"valid_{name}": number for name, number in numbers.items()}
     run.log(training.step, **measured, seconds=training.clock.seconds)
     score = numbers[task.monitor]
+    training.stale += 1
     if score > training.best:
-        training.best = score
+        training.best, training.stale = score, 0
         if leads():
             save_weights(run.best, task.model, run.spec, step=training.step, score=score)
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,30 +66,49 @@ def build_optimizer(task: nn.Module, config: TrainConfig) -> Optimizer:
 def parameter_groups(task: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Sort trainable parameters by what they are, so that each kind is treated alike.
 
-    Raises ValueError if nothing is trainable.
+    Raises ValueError if nothing is trainable, or a factor on the rate has nothing to act on.
     """
-    depths = layer_depths(task, config.layer_decay)
+    shares = rate_shares(task, config)
     looked_up = {id(m.weight) for m in task.modules() if isinstance(m, nn.Embedding)}
-    groups: dict[tuple[bool, bool, int], dict[str, Any]] = {}
+    groups: dict[tuple[bool, bool, float], dict[str, Any]] = {}
     for name, parameter in task.named_parameters():
         if not parameter.requires_grad:
             continue
         matrix = is_matrix(parameter)
         inner = matrix and id(parameter) not in looked_up and not HEAD.search(name)
-        scale = (config.layer_decay or 1.0) ** (max(depths.values()) - depths[name])
         group = groups.setdefault(
-            (matrix, inner, depths[name]),
+            (matrix, inner, shares[name]),
             {
                 "params": [],
                 "weight_decay": config.weight_decay if matrix else 0.0,
                 "use_fallback": not inner,
-                "lr_scale": scale,
+                "lr_scale": shares[name],
             },
         )
         group["params"].append(parameter)
-    if not groups:
-        raise ValueError("nothing to train: every parameter of the task is frozen")
     return list(groups.values())
+
+
+def rate_shares(task: nn.Module, config: TrainConfig) -> dict[str, float]:
+    """Give the factor on the rate of each trainable parameter: by its layer, and for the head.
+
+    Raises ValueError if nothing is trainable, or there are no layers, or no head, to tell apart.
+    """
+    names = [name for name, x in task.named_parameters() if x.requires_grad]
+    heads = {name for name in names if HEAD.search(name)}
+    if not names:
+        raise ValueError("nothing to train: every parameter of the task is frozen")
+    if config.head_rate != 1 and not heads:
+        raise ValueError(
+            f"head_rate is for a trained output layer named head, head_dist, fc or classifier, got "
+            f"head_rate={config.head_rate} and no such layer; leave head_rate at 1"
+        )
+    shares = {name: config.head_rate if name in heads else 1.0 for name in names}
+    if config.layer_decay is not None:
+        depths = layer_depths([name for name, _ in task.named_parameters()])
+        for name in names:
+            shares[name] *= config.layer_decay ** (max(depths.values()) - depths[name])
+    return shares
 
 
 def is_matrix(parameter: nn.Parameter) -> bool:
@@ -99,19 +119,16 @@ def is_matrix(parameter: nn.Parameter) -> bool:
     return parameter.ndim >= 2 and parameter.shape[0] > 1
 
 
-def layer_depths(task: nn.Module, layer_decay: float | None) -> dict[str, int]:
-    """Count layers from the stem (0) over blocks or stages to the head; all 0 without decay.
+def layer_depths(names: Sequence[str]) -> dict[str, int]:
+    """Count layers from the stem (0) over blocks or stages to the head, by parameter names.
 
-    Bao 2022, section 3.1's layer-wise decay (arXiv:2106.08254).
+    Raises ValueError if there is no block. Bao 2022, section 3.1's layers (arXiv:2106.08254).
     """
-    names = [name for name, _ in task.named_parameters()]
-    if layer_decay is None:
-        return dict.fromkeys(names, 0)
     found = {name: int(match[1]) for name in names if (match := BLOCK.search(name))}
     if not found:
         raise ValueError(
-            "layer_decay needs parameters named blocks.N or layerN as in timm, found none; "
-            "set layer_decay=null"
+            "layer_decay and tune.name=last_blocks count layers by parameters named blocks.N or "
+            "layerN as in timm, found none; leave them out"
         )
     first, last = min(found.values()), max(found.values())
     outside = {name: 0 if STEM.search(name) else last - first + 2 for name in names}

@@ -15,6 +15,7 @@ from vision_attn.engine.memory import keep_freed_memory
 from vision_attn.engine.optim import build_optimizer
 from vision_attn.engine.run import Run
 from vision_attn.engine.training import Training
+from vision_attn.engine.tuning import rest
 from vision_attn.tasks.task import Task
 
 
@@ -43,6 +44,7 @@ def prepare(task: Task, config: TrainConfig, place: Place) -> Training:
     if place.device.type == "cpu":
         keep_freed_memory()
     task.to(place.device).train()
+    rest(task)
     if config.channels_last:
         for part in task.modules():
             if isinstance(part, nn.Conv2d):  # a query of 4 axes would only disturb DDP's buckets

@@ -43,7 +43,7 @@ class Clock:
         self.looked += time.monotonic() - start
 
 
-NUMBERS = ("step", "evaluated", "best", "lines")
+NUMBERS = ("step", "evaluated", "best", "stale", "lines")
 
 
 @dataclass
@@ -60,6 +60,8 @@ class Training:
     """Step of the last evaluation."""
     best: float = -math.inf
     """Highest score of the task's monitor."""
+    stale: int = 0
+    """Evaluations since that score."""
     lines: int = 0
     """Lines of metrics.jsonl at the last save; later ones are written again after a resume."""
     saved: int = 0

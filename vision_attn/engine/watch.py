@@ -76,3 +76,10 @@ def show(bar: tqdm, means: dict[str, float]) -> None:
     """Put loss, rate and images/s behind the bar."""
     pace = round(means["images_per_second"])
     bar.set_postfix({"loss": means["loss"], "rate": means["rate"], "images/s": pace})
+
+
+def tell_early(training: Training, run: Run) -> None:
+    """Say on stderr that a run ends before its last step, and why."""
+    if leads():
+        why = f"no better score in {training.stale} evaluations"
+        tqdm.write(f"{run.folder} ends at step {training.step}: {why}", file=sys.stderr)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from vision_attn.checking.settings import nearest
 from vision_attn.explain.contract import Explainer
 from vision_attn.explain.localisation import LOCALISATION
 from vision_attn.explain.methods import (
@@ -19,6 +18,7 @@ from vision_attn.explain.methods import (
 )
 from vision_attn.explaining.networks import Network
 from vision_attn.explaining.wanted import Want
+from vision_attn.rules import nearest
 
 EXPLAINERS: Mapping[str, Explainer] = METHODS | BASELINES
 SCORES: Mapping[str, Callable[..., Tensor]] = METRICS | CHECKS | LOCALISATION

@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from vision_attn.checking.settings import nearest
 from vision_attn.data.transforms import INTERPOLATIONS
 from vision_attn.explain.adapted import adapt
 from vision_attn.explain.contract import Explainer, Images
 from vision_attn.explain.frozen import explained
 from vision_attn.explain.looks import look, token_grid
+from vision_attn.formats.files import read_state
+from vision_attn.formats.hub import timm_network
 from vision_attn.models.captioner import Captioner
-from vision_attn.models.foreign import read_state
 from vision_attn.report.digest import of_model
 from vision_attn.spec import Spec
 from vision_attn.trained import load_model
@@ -72,7 +73,27 @@ def open_networks(
     return [first, *(_beside(first, other) for other in others)]
 
 
-def _open(name: str, device: torch.device, random_weights: bool) -> Network:
+def probabilities(
+    logits: Float[Tensor, "batch output"], spec: Spec
+) -> Float[Tensor, "batch output"]:
+    """Give the probability of every class: they sum to 1 unless several may apply at once."""
+    return logits.float().sigmoid() if spec.several else logits.float().softmax(-1)
+
+
+class Loaded(NamedTuple):
+    """A network as it was found, ready to answer."""
+
+    name: str
+    model: nn.Module
+    spec: Spec
+    random: bool
+
+
+def load(name: str, device: torch.device, *, random_weights: bool = False) -> Loaded:
+    """Load a run folder or timm:NAME[@CHECKPOINT] in evaluation mode.
+
+    Raises ValueError for an unknown name, and for weights that cannot be had.
+    """
     random = False
     if name.startswith(TIMM):
         architecture, _, checkpoint = name.removeprefix(TIMM).partition("@")
@@ -85,46 +106,35 @@ def _open(name: str, device: torch.device, random_weights: bool) -> Network:
         if isinstance(network, Captioner):
             raise ValueError(f"{name} says captions; vision-attn caption shows where it looks")
         name = Path(name).resolve().name
-    model = adapt(network.eval().to(device))
-    found = Network(
-        name=name,
-        model=model,
-        device=device,
-        spec=spec,
-        hash=of_model(network),
-        random=random,
-        grid=None,
-    )
+    return Loaded(name, network.eval().to(device), spec, random)
+
+
+def _open(name: str, device: torch.device, random_weights: bool) -> Network:
+    found = explainable(load(name, device, random_weights=random_weights), device)
     return replace(found, grid=_grid(found))
 
 
-def _timm(name: str, checkpoint: str, random: bool) -> nn.Module:
-    import timm  # takes seconds, and run folders of transformers do without
+def explainable(loaded: Loaded, device: torch.device) -> Network:
+    """Make a loaded network explainable, its grid left open; ValueError where none knows how."""
+    return Network(
+        name=loaded.name,
+        model=adapt(loaded.model),
+        device=device,
+        spec=loaded.spec,
+        hash=of_model(loaded.model),
+        random=loaded.random,
+        grid=None,
+    )
 
-    if not timm.is_model(name):
-        near = nearest(name.partition(".")[0], timm.list_models())
-        hint = f"; did you mean {TIMM}{near}?" if near else ""
-        raise ValueError(f"timm knows no network {name}{hint}")
-    try:
-        if checkpoint:
-            return _from_checkpoint(name, Path(checkpoint))
-        if random:
-            with torch.random.fork_rng([]):
-                torch.manual_seed(0)  # the same network in every call, so that work is resumed
-                return timm.create_model(name)
-        known = timm.get_pretrained_cfg(name)
-        if known is None or not known.has_weights:
-            raise ValueError(f"timm has no weights of {name}; {_remedy(name)}")
-        return timm.create_model(name, pretrained=True)
-    except OSError as error:
-        if checkpoint:
-            raise
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"the weights of {TIMM}{name} could not be downloaded; {_remedy(name)} ({reason})"
-        ) from error
-    except RuntimeError as error:  # such as an unknown tag behind the dot
-        raise ValueError(f"timm cannot build {name}: {error}") from error
+
+def _timm(name: str, checkpoint: str, random: bool) -> nn.Module:
+    if checkpoint:
+        return _from_checkpoint(name, Path(checkpoint))
+    if random:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)  # the same network in every call, so that work is resumed
+            return timm_network(name, pretrained=False)
+    return timm_network(name, remedy=_remedy(name))
 
 
 def _remedy(name: str) -> str:
@@ -136,14 +146,15 @@ def _remedy(name: str) -> str:
 
 def _from_checkpoint(name: str, path: Path) -> nn.Module:
     """Build a network with as many classes as the checkpoint has, and load it strictly."""
-    import timm
+    import timm  # takes seconds, and run folders of transformers do without
 
     state = read_state(path)
     known = timm.get_pretrained_cfg(name)
     heads = known.classifier if known else None
     head = heads[0] if isinstance(heads, tuple | list) else heads
     weight = state.get(f"{head}.weight")
-    network = timm.create_model(name, **({} if weight is None else {"num_classes": len(weight)}))
+    settings = {} if weight is None else {"num_classes": len(weight)}
+    network = timm_network(name, pretrained=False, settings=settings)
     own = {key: tensor.shape for key, tensor in network.state_dict().items()}
     others = {key: tensor.shape for key, tensor in state.items()}
     if wrong := [key for key in own | others if own.get(key) != others.get(key)]:

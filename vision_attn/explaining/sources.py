@@ -100,11 +100,15 @@ class Files:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[Item | Problem]:
-        for path, label in zip(self.paths, self.labels, strict=True):
-            try:
-                yield Photograph(path.stem, str(path), path.read_bytes(), label, self.objects)
-            except OSError as error:
-                yield Problem(str(path), f"cannot be read: {error.strerror}")
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, place: int) -> Item | Problem:
+        """Read one file; threads may share this."""
+        path, label = self.paths[place], self.labels[place]
+        try:
+            return Photograph(path.stem, str(path), path.read_bytes(), label, self.objects)
+        except OSError as error:
+            return Problem(str(path), f"cannot be read: {error.strerror}")
 
 
 class Split:
@@ -122,29 +126,45 @@ class Split:
         self.spec, self.problems = data.spec, data.problems
         self.source: Any = data.valid if data.test is None else data.test
         captions = hasattr(self.source, "references")
-        self.labelled = data.spec.names == spec.names and not captions
+        one_label = not (captions or data.spec.several)
+        self.labelled = data.spec.names == spec.names and one_label
         self.masks = "of the data" if hasattr(self.source, "masks") else ""
 
     def __len__(self) -> int:
         return len(self.problems) + len(self.source)
 
     def __iter__(self) -> Iterator[Item | Problem]:
-        yield from self.problems
-        for index in range(len(self.source)):
-            images, labels, *_ = self.source.__getitems__([(0, index)])
-            mask = self.source.masks([index])[0] if self.masks else None
-            label = int(labels[0]) if self.labelled else None
-            name = f"{self.name}-{index:05d}"
-            yield Sample(name, name, images[0], self.spec, label, mask)
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, place: int) -> Item | Problem:
+        """Prepare one image as the data do; what they could not use comes first."""
+        if place < len(self.problems):
+            return self.problems[place]
+        index = place - len(self.problems)
+        images, labels, *_ = self.source.__getitems__([(0, index)])
+        mask = self.source.masks([index])[0] if self.masks else None
+        label = int(labels[0]) if self.labelled else None
+        name = f"{self.name}-{index:05d}"
+        return Sample(name, self._path(index, name), images[0], self.spec, label, mask)
+
+    @property
+    def paths(self) -> list[str]:
+        """Say where each image comes from."""
+        names = (self._path(i, f"{self.name}-{i:05d}") for i in range(len(self.source)))
+        return [*(problem.path for problem in self.problems), *names]
+
+    def _path(self, index: int, name: str) -> str:
+        file = self.source.file(index) if hasattr(self.source, "file") else None
+        return name if file is None else str(file)
 
 
 def open_source(
-    words: Sequence[str], spec: Spec, out: Path, masks: Path | None = None
+    words: Sequence[str], spec: Spec, out: Path | Sequence[Path], masks: Path | None = None
 ) -> Files | Split:
     """Find images by files, folders, patterns, or one RECIPE.yaml, whose data are taken.
 
-    `masks` tells where the objects of files are. What lies in `out` is no source. Raises ValueError
-    where there is nothing.
+    `masks` tells where the objects of files are. What is or lies in `out` is no source. Raises
+    ValueError where there is nothing.
     """
     recipes = [word for word in words if Path(word).suffix in (".yaml", ".yml")]
     if recipes and (len(words) > 1 or masks):
@@ -152,13 +172,14 @@ def open_source(
         raise ValueError(f"a recipe stands alone as the source, got {' '.join(beside)}")
     if recipes:
         return Split(Path(recipes[0]), spec)
-    paths = list(dict.fromkeys(_paths(words, out.resolve())))
+    own = [path.resolve() for path in ([out] if isinstance(out, Path) else out)]
+    paths = list(dict.fromkeys(_paths(words, own)))
     if not paths:
         raise ValueError(f"a source must hold image files, got none in {' '.join(words)}")
     return Files(paths, spec.names, Objects(masks) if masks else None)
 
 
-def _paths(words: Iterable[str], out: Path) -> Iterator[Path]:
+def _paths(words: Iterable[str], own: Sequence[Path]) -> Iterator[Path]:
     for word in words:
         found = (
             [Path(word)]
@@ -171,11 +192,11 @@ def _paths(words: Iterable[str], out: Path) -> Iterator[Path]:
                 f"file"
             )
         for path in found:
-            yield from _inside(path, out) if path.is_dir() else [path]
+            yield from _inside(path, own) if path.is_dir() else [path]
 
 
-def _inside(folder: Path, out: Path) -> Iterator[Path]:
+def _inside(folder: Path, own: Sequence[Path]) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden and not path.resolve().is_relative_to(out):
+        if path.is_file() and not hidden and not any(map(path.resolve().is_relative_to, own)):
             yield path

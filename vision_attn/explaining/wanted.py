@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vision_attn.checking.settings import nearest
 from vision_attn.explain.contract import Targets
+from vision_attn.rules import nearest
 
 PREDICTED, LABEL = "predicted", "label"
 

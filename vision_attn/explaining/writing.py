@@ -12,7 +12,7 @@ from vision_attn.explain.localisation import LOCALISATION
 from vision_attn.explain.methods import CHECKS, CLASS_MAPS, METRICS
 from vision_attn.explaining.columns import EXPLAINERS, Column
 from vision_attn.explaining.intake import Seen
-from vision_attn.explaining.networks import Network
+from vision_attn.explaining.networks import Network, probabilities
 from vision_attn.report.cost import at_rest
 from vision_attn.report.export import Batch, Explained, export
 from vision_attn.report.looks import BUDGET, Looks, joined, looks
@@ -46,7 +46,7 @@ def write(
         images = torch.stack([image.views[place] for image in seen]).to(network.device)
         with at_rest(network.model):
             logits = network.model(images)
-        outputs[network.name] = logits.float().softmax(-1).cpu()
+        outputs[network.name] = probabilities(logits, network.spec).cpu()
         if network.grid is not None:
             who_looks[network.name] = _one_by_one(network, images, budget)
         for _, same in groupby(group, lambda column: column.method):

@@ -99,6 +99,23 @@ def resize_positions(
     return torch.cat([positions[:, :prefix], table], dim=1)
 
 
+def resize_patches(
+    kernel: Float[Tensor, "dim channel row column"], size: tuple[int, int]
+) -> Float[Tensor, "dim channel row2 column2"]:
+    """Resample the linear map of patches to patches of another size, in pixels.
+
+    What it gave for a patch it gives for that patch enlarged (bilinear); of a patch made smaller,
+    it keeps what least squares can. Beyer 2023, equations 2 to 5 (FlexiViT, arXiv:2212.08013).
+    """
+    old = (kernel.shape[2], kernel.shape[3])
+    basis = torch.eye(math.prod(old), dtype=torch.float64).unflatten(1, old).unsqueeze(1)
+    # Row i holds the enlarged i-th pixel: the transpose of B, the matrix that enlarges a patch.
+    enlarged = F.interpolate(basis, size=size, mode="bilinear", align_corners=False).flatten(1)
+    inverse = torch.linalg.pinv(enlarged)
+    resized = kernel.double().flatten(2) @ inverse.mT
+    return resized.unflatten(2, size).to(kernel.dtype)
+
+
 def sincos_positions(grid: Grid, dim: int) -> Float[Tensor, "1 token dim"]:
     """Compute fixed positions: a quarter of the width each for sin x, cos x, sin y and cos y.
 

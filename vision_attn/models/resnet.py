@@ -54,6 +54,12 @@ class ResNet(timm_resnet.ResNet):
         """Give the logits; a ResNet has no attention, so a tape stays empty."""
         return super().forward(images)
 
+    def features(
+        self, images: Float[Tensor, "batch channel height width"], tape: Tape | None = None
+    ) -> Float[Tensor, "batch dim"]:
+        """Give what the head reads: the mean of the last feature map."""
+        return self.forward_head(self.forward_features(images), pre_logits=True)
+
     def regions(
         self, images: Float[Tensor, "batch channel height width"], tape: Tape | None = None
     ) -> Float[Tensor, "batch region dim"]:

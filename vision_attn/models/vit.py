@@ -114,10 +114,19 @@ class ViT(nn.Module):
         self, tokens: Float[Tensor, "batch token dim"], tape: Tape | None = None
     ) -> Float[Tensor, "batch output"]:
         """Read the tokens and give the logits."""
-        logits = self.head(self.fc_norm(self._pool(tokens, tape)))
+        logits = self.head(self._reading(tokens, tape))
         if self.head_dist is not None:
             logits = (logits + self.head_dist(self.fc_norm(tokens[:, 1]))) / 2
         return logits
+
+    def features(
+        self, images: Float[Tensor, "batch channel height width"], tape: Tape | None = None
+    ) -> Float[Tensor, "batch dim"]:
+        """Give what the head reads: one vector an image, the class token's if it is distilled."""
+        return self._reading(self.forward_features(images, tape), tape)
+
+    def _reading(self, tokens: Tensor, tape: Tape | None) -> Float[Tensor, "batch dim"]:
+        return self.fc_norm(self._pool(tokens, tape))
 
     def _pool(self, tokens: Tensor, tape: Tape | None) -> Float[Tensor, "batch dim"]:
         if self.config.pool == "cls":

@@ -1,13 +1,18 @@
-"""Fit the weights of one network to another of the same kind but another grid or head."""
+"""Fit the weights of one network to another of the same kind but another grid, input or head."""
 
 import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from vision_attn.models.embed import Grid, resize_positions
+from vision_attn.models.embed import Grid, resize_patches, resize_positions
+from vision_attn.models.portrait import portrait
+from vision_attn.rules import grouped
 
 HEADS = ("head.", "head_dist.", "fc.")
+FIRST = ("patch_embed.proj.weight", "patch_embed.proj.0.weight", "conv1.weight")
+"""Convolutions that see the image."""
 
 
 def load_weights(
@@ -16,47 +21,85 @@ def load_weights(
     """Load a state dict strictly after fitting it, and list in words what was changed.
 
     A learned position table is resampled to the model's grid; `grid` is the one it was trained
-    on, by default a square. A head with another number of outputs keeps its fresh weights.
-    Raises ValueError that lists every missing, unexpected and misshapen entry.
+    on, by default a square. Patches are resampled to the model's patch size and number of
+    channels. A head with another number of outputs, or none, keeps its fresh weights. Raises
+    ValueError that lists every missing, unexpected and misshapen entry.
     """
     own = model.state_dict()
-    state, changes = dict(state), []
+    fitted, changes = dict(state), []
     for name, value in own.items():
-        if name not in state or state[name].shape == value.shape:
-            continue
-        if name == "pos_embed":
-            state[name], change = _fit_positions(model, state[name], grid)
-            changes.append(change)
-        elif name.startswith(HEADS):
-            changes.append(
-                f"{name}: fresh weights, since the checkpoint has {len(state[name])} outputs and "
-                f"the model {len(value)}"
-            )
-            state[name] = value
-    _refuse_misfits(own, state)
-    model.load_state_dict(state)
+        found, change = _fitted(model, name, value, state.get(name), grid)
+        if found is not None:
+            fitted[name] = found
+        changes += [change] if change else []
+    _refuse_misfits(own, fitted, portrait(state))
+    model.load_state_dict(fitted)
     return changes
+
+
+def _fitted(
+    model: nn.Module, name: str, value: Tensor, found: Tensor | None, grid: Grid | None
+) -> tuple[Tensor | None, str]:
+    """Fit one entry to the model's, as far as that is known, and say how."""
+    if name.startswith(HEADS) and (found is None or len(found) != len(value)):
+        has = "none" if found is None else f"{len(found)} outputs"
+        return value, f"{name}: fresh weights, the checkpoint has {has}, the model {len(value)}"
+    if found is None:
+        return None, ""
+    if name == "pos_embed":
+        return _fit_positions(model, found, grid)
+    if name in FIRST and found.shape != value.shape and found.ndim == value.ndim:
+        return _fit_input(name, found, value)
+    return found, ""
 
 
 def _fit_positions(model: Any, table: Tensor, grid: Grid | None) -> tuple[Tensor, str]:
     prefix = model.position_prefix
     side = math.isqrt(max(table.shape[1] - prefix, 0))
+    new: Grid = model.grid
+    if grid is None and table.shape[1] == prefix + math.prod(new):
+        return table, ""
     old = grid or (side, side)
-    new = resize_positions(table, old, model.grid, prefix)
-    rows, columns = model.grid
-    return new, f"pos_embed: resampled from a {old[0]}x{old[1]} grid to {rows}x{columns}"
+    if old == new or table.shape[1] != prefix + math.prod(old):
+        return table, ""
+    resized = resize_positions(table, old, new, prefix)
+    return resized, f"pos_embed: resampled from a {old[0]}x{old[1]} grid to {new[0]}x{new[1]}"
 
 
-def _refuse_misfits(own: dict[str, Tensor], state: dict[str, Tensor]) -> None:
-    problems = [f"missing: {name}" for name in own.keys() - state.keys()]
-    problems += [f"unexpected: {name}" for name in state.keys() - own.keys()]
-    problems += [
+def _fit_input(name: str, kernel: Tensor, value: Tensor) -> tuple[Tensor, str]:
+    changes = []
+    if kernel.shape[1] != value.shape[1]:
+        changes.append(f"from {kernel.shape[1]} input channels to {value.shape[1]}")
+        kernel = fit_channels(kernel, value.shape[1])
+    if name == FIRST[0] and kernel.shape[2:] != value.shape[2:]:
+        old, new = ("x".join(map(str, x.shape[2:])) for x in (kernel, value))
+        changes.append(f"resampled from patches of {old} pixels to {new}")
+        kernel = resize_patches(kernel, (value.shape[2], value.shape[3]))
+    return kernel, f"{name}: {', '.join(changes)}" if changes else ""
+
+
+def fit_channels(kernel: Tensor, channels: int) -> Tensor:
+    """Bring a convolution to another number of input channels.
+
+    One channel gets the sum of all; several get the old ones in turn, scaled by old / new, so that
+    a grey image keeps its response wherever old divides new. As in timm.
+    """
+    old = kernel.shape[1]
+    if channels == 1:
+        return kernel.sum(1, keepdim=True)
+    return kernel[:, torch.arange(channels) % old] * (old / channels)
+
+
+def _refuse_misfits(own: dict[str, Tensor], state: dict[str, Tensor], kind: str) -> None:
+    problems = [f"missing: {name}" for name in grouped(own.keys() - state.keys())]
+    problems += [f"unexpected: {name}" for name in grouped(state.keys() - own.keys())]
+    misshapen = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+    problems += grouped(
         f"misshapen: {name} is {tuple(state[name].shape)}, the model needs {tuple(own[name].shape)}"
-        for name in own.keys() & state.keys()
-        if own[name].shape != state[name].shape
-    ]
+        for name in misshapen
+    )
     if problems:
+        lines = [*sorted(problems), kind] if kind else sorted(problems)
         raise ValueError(
-            "the weights must belong to a network of this kind and width:\n  "
-            + "\n  ".join(sorted(problems))
+            "the weights must belong to a network of this kind and width:\n  " + "\n  ".join(lines)
         )

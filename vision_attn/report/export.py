@@ -20,7 +20,14 @@ from vision_attn.explain.methods import SIGNED
 from vision_attn.report.grid import Panel, Rows, grid
 from vision_attn.report.index import append
 from vision_attn.report.looks import SHAPES, Looks
-from vision_attn.report.overlay import overlay, pictures, stretched, to_bytes
+from vision_attn.report.overlay import (
+    Picture,
+    Pictures,
+    overlay,
+    pictures,
+    stretched,
+    to_bytes,
+)
 from vision_attn.spec import Spec
 
 SHORTEST = 224
@@ -105,7 +112,8 @@ def _write_maps(
 ) -> Iterator[dict[str, Any]]:
     home = folder / found.model / found.method / found.part
     home.mkdir(parents=True, exist_ok=True)
-    shown, stretches = _large(batch, found)
+    signed = found.method in SIGNED
+    shown, stretches = enlarged(batch.images, found.maps, batch.spec, signed)
     maps = found.maps.detach().float().cpu().numpy()
     flat = is_flat(found.maps).tolist()
     for place, name in enumerate(batch.names):
@@ -130,20 +138,29 @@ def _write_maps(
         with whole(home / f"{name}.npz") as file:
             np.savez_compressed(file, map=maps[place], about=json.dumps(line))
         if overlays:
-            colours = overlay(shown[place], stretches[place], found.method in SIGNED)
-            with whole(home / f"{name}.png") as file:
-                Image.fromarray(to_bytes(colours)).save(file, "png", compress_level=LEVEL)
+            write_overlay(home / f"{name}.png", shown[place], stretches[place], signed)
         yield line
 
 
-def _large(batch: Batch, found: Explained) -> tuple[np.ndarray, np.ndarray]:
+def enlarged(
+    images: Images, maps: Maps, spec: Spec, signed: bool
+) -> tuple[Pictures, Float[np.ndarray, "batch height width"]]:
     """Give pictures and stretched maps, smoothly enlarged by a whole factor if they are small."""
-    factor = -(-SHORTEST // min(batch.images.shape[-2:]))
-    size = [factor * side for side in batch.images.shape[-2:]]
-    images = F.interpolate(batch.images.float(), size=size, mode="bicubic")
-    stretches = torch.from_numpy(stretched(found.maps, found.method in SIGNED))
+    factor = -(-SHORTEST // min(images.shape[-2:]))
+    size = [factor * side for side in images.shape[-2:]]
+    large = F.interpolate(images.float(), size=size, mode="bicubic")
+    stretches = torch.from_numpy(stretched(maps, signed))
     stretches = F.interpolate(stretches[:, None], size=size, mode="bilinear")[:, 0]
-    return pictures(images, batch.spec), stretches.numpy()
+    return pictures(large, spec), stretches.numpy()
+
+
+def write_overlay(
+    path: Path, picture: Picture, stretch: Float[np.ndarray, "height width"], signed: bool
+) -> None:
+    """Write a stretched map over its picture as PNG."""
+    with whole(path) as file:
+        colours = to_bytes(overlay(picture, stretch, signed))
+        Image.fromarray(colours).save(file, "png", compress_level=LEVEL)
 
 
 def _write_images(

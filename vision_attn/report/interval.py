@@ -1,9 +1,10 @@
 """How sure a number is: 95 % intervals of shares and of means."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Z = 1.959963984540054
@@ -49,12 +50,24 @@ def average(
     if not len(values) or not values.isfinite().all():
         raise ValueError(f"a mean needs at least one value, all of them finite, got {values}")
     values = values.detach().double().cpu()
-    means = torch.empty(resamples, dtype=torch.float64)
+    return bootstrap(lambda chosen: values[chosen].mean(), len(values), generator, resamples)
+
+
+def bootstrap(
+    statistic: Callable[[Int[Tensor, " image"]], Tensor],
+    images: int,
+    generator: torch.Generator,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Estimate any number computed from a choice of images, with its percentile interval.
+
+    `statistic` is given the indices of the images that count, some of them several times.
+    """
+    found = torch.empty(resamples, dtype=torch.float64)
     for sample in range(resamples):  # one resample at a time: the memory stays that of the values
-        chosen = torch.randint(len(values), (len(values),), generator=generator)
-        means[sample] = values[chosen].mean()
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Estimate(values.mean().item(), low, high, len(values))
+        found[sample] = statistic(torch.randint(images, (images,), generator=generator))
+    low, high = found.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Estimate(statistic(torch.arange(images)).item(), low, high, images)
 
 
 def estimate(values: Float[Tensor, " image"], generator: torch.Generator) -> Estimate:

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,15 @@ def colours(name: str) -> bytes:
     return (table * 255).round().astype(np.uint8).tobytes()
 
 
-def write_page(path: Path, name: str, words: Mapping[str, str]) -> Path:
-    """Write the page of that name: the frame of all pages, its own files, words for places."""
-    own = {
-        "style": (HERE / "page.css").read_text(),
-        "script": (HERE / "frame.js").read_text() + (HERE / f"{name}.js").read_text(),
-    }
+def write_page(
+    path: Path, name: str, words: Mapping[str, str], scripts: Sequence[str] = ()
+) -> Path:
+    """Write the page of that name: the frame of all pages, its own files, words for places.
+
+    `scripts` are those of other pages that its own one builds on.
+    """
+    read = [(HERE / f"{script}.js").read_text() for script in ("frame", *scripts, name)]
+    own = {"style": (HERE / "page.css").read_text(), "script": "".join(read)}
     text = (HERE / f"{name}.html").read_text()
     for place, found in (own | dict(words)).items():
         text = text.replace(f"{{{{{place}}}}}", found)

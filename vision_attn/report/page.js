@@ -211,6 +211,7 @@ async function show(place) {
   $("place").textContent = `${state.image + 1} / ${content.images.length}${more}`;
   [...$("strip").children].forEach((button, at) => button.setAttribute("aria-current", at === state.image));
   $("strip").children[state.image].scrollIntoView({ block: "nearest", inline: "nearest" });
+  document.dispatchEvent(new Event("shown"));
 }
 function section(main, name, answer, kind, mark) {
   const made = element("section"), head = element("header"), home = element("div");
@@ -223,4 +224,4 @@ function section(main, name, answer, kind, mark) {
 
 const redraw = () => { for (const each of cards) each.refresh(true); };
 $("rim").addEventListener("change", (event) => { state.rim = event.target.checked; redraw(); });
-begin(redraw).then(() => { $("rimmed").hidden = content.images.every((image) => !image.rims.length); });
+const begun = begin(redraw).then(() => { $("rimmed").hidden = content.images.every((image) => !image.rims.length); });

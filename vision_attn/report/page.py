@@ -28,15 +28,28 @@ def page(folder: Path | str, *, heading: str = "Where they look", most: int = 10
     Shows the first `most` images and says so where there are more. Raises ValueError if the folder
     holds no export.
     """
-    folder = Path(folder)
+    store = Store()
+    content = contents(Path(folder), store, most)
+    return write_page(Path(folder) / "report.html", "page", places(heading, content, store))
+
+
+def places(heading: str, content: Mapping[str, Any], store: Store) -> dict[str, str]:
+    """Give the words that fill the places of a page of maps."""
+    return {
+        "heading": html.escape(heading),
+        "side": str(SIDE),
+        "data": pack(content, store),
+    }
+
+
+def contents(folder: Path, store: Store, most: int) -> dict[str, Any]:
+    """Describe the first `most` images of an export, and put what is large into the store."""
     names: dict[str, dict[str, Any]] = {}
     for line in index(folder):
         names.setdefault(line["image"], {})[line["file"]] = line
     if not names:
         raise ValueError(f"{folder} must hold an export (index.jsonl), got none; export maps first")
-    store = Store()
-    content = {
-        "heading": heading,
+    return {
         "total": len(names),
         "levels": LEVELS,
         "sinks": SINKS,
@@ -47,12 +60,6 @@ def page(folder: Path | str, *, heading: str = "Where they look", most: int = 10
             for name, lines in islice(names.items(), most)
         ],
     }
-    words = {
-        "heading": html.escape(heading),
-        "side": str(SIDE),
-        "data": pack(content, store),
-    }
-    return write_page(folder / "report.html", "page", words)
 
 
 def _image(folder: Path, name: str, lines: list[dict[str, Any]], store: Store) -> dict[str, Any]:

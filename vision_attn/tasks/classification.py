@@ -1,14 +1,16 @@
 """One label an image: cross-entropy, mixed and smoothed while training, and accuracy."""
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from vision_attn.data.batch import Labelled, to
+from vision_attn.data.order import labels_of
 from vision_attn.spec import Spec
 from vision_attn.tasks.config import ClassificationConfig
 from vision_attn.tasks.mixing import mix
@@ -19,21 +21,44 @@ class Classification(Task):
     """Learn one label an image by cross-entropy; the best weights are the most accurate ones."""
 
     monitor: ClassVar[str] = "accuracy"
+    class_weights: Tensor | None
 
     def __init__(self, config: ClassificationConfig, model: nn.Module, spec: Spec):
         super().__init__()
         self.config, self.model, self.spec = config, model, spec
+        weights = config.class_weights
+        if isinstance(weights, tuple) and len(weights) != spec.outputs:
+            raise ValueError(
+                f"class_weights need one number a class, got {len(weights)} for {spec.outputs} "
+                f"classes"
+            )
+        given = torch.tensor(weights) if isinstance(weights, tuple) else None
+        self.register_buffer("class_weights", given, persistent=False)
+
+    def meet(self, train: Any) -> None:
+        """Count the images of every class, if the rarer ones shall weigh more."""
+        if self.config.class_weights == "balanced":
+            labels = labels_of(train, "class_weights=balanced")
+            counts = torch.bincount(labels, minlength=self.spec.outputs).clamp_min(1)
+            self.class_weights = len(labels) / (self.spec.outputs * counts)
 
     def forward(self, batch: Labelled) -> dict[str, Tensor]:
-        """Give the mean cross-entropy; images are mixed and targets smoothed only in training."""
+        """Give the mean cross-entropy; mixed, smoothed and weighed in training only.
+
+        That is the mean over the images of -sum over classes of weight x target x log-probability.
+        Raises ValueError if weights are to be balanced and the training split was never met.
+        """
         images, labels = batch
         if not self.training:
             return {"loss": F.cross_entropy(self.model(images), labels)}
+        if self.config.class_weights and self.class_weights is None:
+            raise ValueError("class_weights=balanced needs the training labels: call meet() first")
         targets = F.one_hot(labels, self.spec.outputs).to(images.dtype)
         images, targets = mix(images, targets, self.config.mixup, self.config.cutmix)
         logits = self.model(images)
         smoothing = self.config.label_smoothing
-        return {"loss": F.cross_entropy(logits, targets, label_smoothing=smoothing)}
+        loss = F.cross_entropy(logits, targets, self.class_weights, label_smoothing=smoothing)
+        return {"loss": loss}
 
     def evaluate(self, batches: Iterable[Labelled]) -> dict[str, float]:
         """Give accuracy, accuracy_top5 (from 6 classes up), loss and images, over all ranks."""

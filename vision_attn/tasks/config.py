@@ -26,6 +26,9 @@ class ClassificationConfig:
     """Beta parameter of mixup (Zhang 2018); 0 turns it off."""
     cutmix: float = 0.0
     """Beta parameter of cutmix (Yun 2019); 0 turns it off; with both, each batch flips a coin."""
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
+    """Weight of each class in the loss, for skewed sets: one number a class, or balanced, images /
+    (classes x images of the class), whose mean over the training images is 1."""
 
     def __post_init__(self) -> None:
         hold(self._broken())
@@ -35,6 +38,8 @@ class ClassificationConfig:
             yield f"label_smoothing must be in [0, 1), got {self.label_smoothing}"
         if self.mixup < 0 or self.cutmix < 0:
             yield f"mixup and cutmix must be 0 or more, got {self.mixup}, {self.cutmix}"
+        if isinstance(self.class_weights, tuple) and not min(self.class_weights, default=-1) >= 0:
+            yield f"class_weights must be 0 or more, one a class, got {self.class_weights}"
 
     def build(self, model: nn.Module, spec: Spec) -> Classification:
         """Wrap the model with its loss and evaluation."""

@@ -1,0 +1,76 @@
+"""A run keeps its division of the files, and no later call tests on what trained it."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vision_attn.data.config import CsvConfig, FolderConfig
+from vision_attn.data.division import check_held_out, division, keep_division
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    for number in range(40):
+        path = tmp_path / "set" / "ab"[number % 2] / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (9, 9, 3), np.uint8)
+        cv2.imwrite(str(path), noise)
+    return tmp_path / "set"
+
+
+def opened(root, **settings):
+    return FolderConfig(root=str(root), image_size=7, test_share=0.25, **settings).build()
+
+
+def test_the_same_seed_divides_alike_and_another_one_otherwise(root):
+    first, again, other = (list(division(opened(root, split_seed=x))) for x in (3, 3, 4))
+    assert first == again
+    assert first != other
+    counts = {(row.label, row.split): 0 for row in first}
+    for row in first:
+        counts[row.label, row.split] += 1
+    assert counts == {
+        (label, split): count
+        for label in "ab"
+        for split, count in (("train", 13), ("valid", 2), ("test", 5))
+    }
+
+
+def test_the_table_is_a_set_of_its_own_with_the_same_splits(root, tmp_path):
+    data = opened(root)
+    keep_division(tmp_path, data, fresh=True)
+    rows = list(csv.DictReader((tmp_path / "split.csv").read_text().splitlines()))
+    assert [row["place"] for row in rows] == [row.place for row in division(data)]
+    again = CsvConfig(file=str(tmp_path / "split.csv"), image_size=7).build()
+    assert {x[1:] for x in division(again)} == {x[1:] for x in division(data)}
+
+
+def test_files_that_trained_are_not_tested_on_even_after_a_move(root, tmp_path):
+    data = opened(root)
+    keep_division(tmp_path, data, fresh=True)
+    check_held_out(tmp_path, data.test)
+    with pytest.raises(ValueError, match="26 of these 26 images trained the network"):
+        check_held_out(tmp_path, data.train)
+    moved = tmp_path / "moved"
+    shutil.copytree(root, moved)
+    check_held_out(tmp_path, opened(moved).test)
+    for number in range(10):
+        shutil.copy(root / "a/00.png", moved / "a" / f"0{number}_new.png")
+    with pytest.raises(ValueError, match="of these 13 images trained the network, such as a/"):
+        check_held_out(tmp_path, opened(moved).test)
+
+
+def test_a_run_that_goes_on_holds_to_its_division(root, tmp_path):
+    keep_division(tmp_path, opened(root), fresh=True)
+    kept = (tmp_path / "split.csv").read_bytes()
+    keep_division(tmp_path, opened(root), fresh=False)
+    (root / "b/39.png").unlink()
+    with pytest.raises(ValueError, match="gone, new or in another split"):
+        keep_division(tmp_path, opened(root), fresh=False)
+    assert (tmp_path / "split.csv").read_bytes() == kept
+    keep_division(tmp_path, opened(root), fresh=True)
+    assert (tmp_path / "split.csv").read_bytes() != kept

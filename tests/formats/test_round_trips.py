@@ -1,0 +1,320 @@
+"""Weights go to every library and come back; the library has the same logits."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from tiny_formats import NAMES, SPEC, VARIANTS, VIT, awake, noise, tiny, write
+
+from vision_attn.exporting import FORMATS
+from vision_attn.formats.checkpoint import open_path
+from vision_attn.formats.reload import RELOAD
+from vision_attn.models.config import ResNetConfig, ViTConfig
+from vision_attn.models.weights import load_weights
+from vision_attn.spec import Spec
+
+HELD = {
+    "timm": set(VARIANTS),
+    "hf": set(VARIANTS) - {"mean", "attention", "nowhere"},
+    "torchvision": {"plain", "narrow", "unplaced_class", "basic", "bottleneck"},
+    "jax": {"plain", "narrow", "unplaced_class"},
+}
+"""What each format can express."""
+BACK = {"placed_registers": "registers", "unplaced_class": "plain"}
+"""What comes back from all but timm as another kind of network with the same logits."""
+PAIRS = [(to, variant) for to in FORMATS for variant in VARIANTS]
+
+
+def reopened(folder, variant):
+    """Our network from a folder, and what was said."""
+    model = VARIANTS[variant].build(SPEC).eval()
+    checkpoint = open_path(folder)
+    return model, [*checkpoint.remarks, *load_weights(model, checkpoint.state)], checkpoint.told
+
+
+@pytest.mark.filterwarnings("ignore:.*")  # of the libraries, while they are opened
+@pytest.mark.parametrize(
+    ("to", "variant"), [pair for pair in PAIRS if pair[1] in HELD[pair[0]]], ids=str
+)
+def test_the_library_has_our_logits_and_our_weights_come_back(to, variant, tmp_path):
+    library, reopen = RELOAD[to]
+    pytest.importorskip(library)
+    model, trained = tiny(variant)
+    folder = write(tmp_path, FORMATS[to](trained))
+    with torch.no_grad():
+        expected = model(noise())
+        torch.testing.assert_close(reopen(folder, trained)(noise()), expected, atol=1e-5, rtol=1e-5)
+    again, _, told = reopened(folder, variant if to == "timm" else BACK.get(variant, variant))
+    with torch.no_grad():
+        torch.testing.assert_close(again(noise()), expected, atol=1e-6, rtol=1e-6)
+    if to in ("timm", "hf"):
+        assert (told.mean, told.std, told.image_size) == (SPEC.mean, SPEC.std, SPEC.image_size)
+        assert told.interpolation == SPEC.interpolation
+        assert told.crop == pytest.approx(SPEC.crop, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("to", "variant"), [pair for pair in PAIRS if pair[1] not in HELD[pair[0]]], ids=str
+)
+def test_what_a_format_cannot_hold_is_refused_by_name(to, variant):
+    with pytest.raises(ValueError, match=r"cannot hold this network: .*--to onnx"):
+        FORMATS[to](tiny(variant)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+@pytest.mark.parametrize("to", ["timm", "hf", "jax"])
+def test_images_need_not_be_square(to, tmp_path):
+    library, reopen = RELOAD[to]
+    pytest.importorskip(library)
+    spec = replace(SPEC, image_size=(21, 42))
+    model, trained = tiny("plain", spec)
+    folder = write(tmp_path, FORMATS[to](trained))
+    with torch.no_grad():
+        found = reopen(folder, trained)(noise(spec))
+        torch.testing.assert_close(found, model(noise(spec)), atol=1e-5, rtol=1e-5)
+
+
+def test_dinov2_takes_square_images_alone():
+    with pytest.raises(ValueError, match="square"):
+        FORMATS["hf"](tiny("scaled", replace(SPEC, image_size=(21, 42)))[1])
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (ViTConfig(**VIT, position="rotary"), "position=rotary"),
+        (ViTConfig(**VIT, tokenizer="conv"), "tokenizer=conv"),
+        (ResNetConfig(stem="small"), "got small"),
+        (ResNetConfig(strides=(1, 2, 2, 1)), r"strides \(1, 2, 2, 2\)"),
+        (ResNetConfig(channels=(32, 64, 128, 256)), r"channels=\(32, 64, 128, 256\)"),
+    ],
+)
+def test_timm_refuses_by_setting(config, reason):
+    with pytest.raises(ValueError, match=reason):
+        FORMATS["timm"](tiny(config)[1])
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (Spec(image_size=(28, 35), names=NAMES), "square, got 28x35"),
+        (Spec(image_size=(28, 28), names=NAMES, channels=1, mean=(0,), std=(1,)), "RGB"),
+    ],
+)
+def test_torchvision_refuses_images_that_its_classes_do_not_take(spec, reason):
+    with pytest.raises(ValueError, match=reason):
+        FORMATS["torchvision"](tiny("plain", spec)[1])
+
+
+def test_torchvision_weights_of_today_and_of_the_first_release_load(tmp_path):
+    reference = awake(
+        torchvision.models.VisionTransformer(35, 7, 2, 3, 12, 48, num_classes=len(NAMES))
+    )
+    state = reference.state_dict()
+    first = {
+        name.replace("mlp.0", "mlp.linear_1").replace("mlp.3", "mlp.linear_2"): x
+        for name, x in state.items()
+    }
+    for names in (state, first):
+        torch.save(names, tmp_path / "vit.pth")
+        model, said, _ = reopened(tmp_path / "vit.pth", "plain")
+        assert not said
+        with torch.no_grad():
+            torch.testing.assert_close(model(noise()), reference(noise()), atol=1e-5, rtol=1e-5)
+
+
+def test_a_deit_file_loads(tmp_path):
+    reference = awake(
+        timm.create_model(
+            "deit_tiny_distilled_patch16_224",
+            img_size=35,
+            patch_size=7,
+            embed_dim=12,
+            depth=2,
+            num_heads=3,
+            num_classes=len(NAMES),
+        )
+    )
+    torch.save({"model": reference.state_dict(), "epoch": 299}, tmp_path / "deit.pth")
+    model, said, _ = reopened(tmp_path / "deit.pth", "distilled")
+    assert not said
+    with torch.no_grad():
+        torch.testing.assert_close(model(noise()), reference(noise()), atol=1e-5, rtol=1e-5)
+
+
+TRANSFORMERS = {
+    "plain": ("ViTForImageClassification", "ViTConfig", {"intermediate_size": 48}),
+    "distilled": (
+        "DeiTForImageClassificationWithTeacher",
+        "DeiTConfig",
+        {"intermediate_size": 48},
+    ),
+    "basic": (
+        "ResNetForImageClassification",
+        "ResNetConfig",
+        {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [1, 2, 1, 1]},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+@pytest.mark.parametrize("variant", TRANSFORMERS)
+def test_what_transformers_saves_loads_with_its_logits(variant, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    model_class, config_class, settings = TRANSFORMERS[variant]
+    if variant != "basic":
+        settings = settings | {"hidden_size": 12, "num_hidden_layers": 2, "image_size": 35}
+        settings |= {"num_attention_heads": 3, "patch_size": 7, "layer_norm_eps": 1e-6}
+    config = getattr(transformers, config_class)(num_labels=len(NAMES), **settings)
+    reference = awake(getattr(transformers, model_class)(config))
+    reference.save_pretrained(tmp_path)
+    model, said, told = reopened(tmp_path, variant)
+    assert not said
+    assert told.heads == (None if variant == "basic" else 3)
+    with torch.no_grad():
+        logits = reference(noise()).logits
+        torch.testing.assert_close(model(noise()), logits, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+@pytest.mark.parametrize(
+    ("variant", "kind"), [("scaled", "Dinov2"), ("registers", "Dinov2WithRegisters")]
+)
+def test_a_dinov2_backbone_loads_with_its_features(variant, kind, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    settings = {"num_register_tokens": 2} if variant == "registers" else {}
+    config = getattr(transformers, f"{kind}Config")(
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        image_size=35,
+        patch_size=7,
+        **settings,
+    )
+    reference = awake(getattr(transformers, f"{kind}Model")(config))
+    reference.save_pretrained(tmp_path)
+    model, said, _ = reopened(tmp_path, variant)
+    assert "mask_token" in said[0]
+    assert any("head.weight: fresh weights, the checkpoint has none" in line for line in said)
+    with torch.no_grad():
+        expected = reference(noise()).last_hidden_state
+        torch.testing.assert_close(model.forward_features(noise()), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_dinov2_head_that_reads_the_mean_patch_is_left_out(tmp_path):
+    _, trained = tiny("scaled")
+    folder = write(tmp_path, FORMATS["hf"](trained))
+    state = load_file(folder / "model.safetensors")
+    state["classifier.weight"][:, 12:] = 1
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    _, said, _ = reopened(folder, "scaled")
+    assert "classifier: left out, it reads the mean patch beside the class token" in said
+
+
+def test_weights_in_several_files_are_put_together_or_missed_by_name(tmp_path):
+    model, trained = tiny("plain")
+    folder = write(tmp_path, FORMATS["hf"](trained))
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    shards = {name: f"model-{number % 2}.safetensors" for number, name in enumerate(state)}
+    index = {"metadata": {}, "weight_map": shards}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    for file in set(shards.values()):
+        save_file({name: state[name] for name in state if shards[name] == file}, folder / file)
+    again, _, _ = reopened(folder, "plain")
+    assert all(torch.equal(x, again.state_dict()[name]) for name, x in model.state_dict().items())
+    (folder / "model-1.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"model-1\.safetensors is missing"):
+        open_path(folder)
+
+
+def jax_logits(parameters, images):
+    """Read the .npz as its paper does, in float64, with plain products of arrays."""
+    parameters = {name: x.astype(np.float64) for name, x in parameters.items()}
+
+    def scaled(x, name):
+        mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        normalised = (x - mean) / np.sqrt(variance + 1e-6)
+        return normalised * parameters[f"{name}/scale"] + parameters[f"{name}/bias"]
+
+    def dense(x, name):
+        return x @ parameters[f"{name}/kernel"] + parameters[f"{name}/bias"]
+
+    def projected(x, name):
+        kernel, bias = parameters[f"{name}/kernel"], parameters[f"{name}/bias"]
+        return np.einsum("btd,dhe->bthe", x, kernel) + bias
+
+    def attended(x, name):
+        query, key, value = (projected(x, f"{name}/{part}") for part in ("query", "key", "value"))
+        scores = np.einsum("bqhe,bkhe->bhqk", query, key) / np.sqrt(query.shape[-1])
+        weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+        context = np.einsum("bhqk,bkhe->bqhe", weights, value)
+        kernel, bias = parameters[f"{name}/out/kernel"], parameters[f"{name}/out/bias"]
+        return np.einsum("bqhe,hed->bqd", context, kernel) + bias
+
+    def gelu(x):
+        return x * (1 + torch.erf(torch.from_numpy(x) / 2**0.5).numpy()) / 2
+
+    pixels = images.permute(0, 2, 3, 1).double().numpy()
+    kernel = parameters["embedding/kernel"]
+    size, (batch, height, width, channels) = kernel.shape[0], pixels.shape
+    patches = pixels.reshape(batch, height // size, size, width // size, size, channels)
+    tokens = np.einsum("brycxi,yxid->brcd", patches, kernel) + parameters["embedding/bias"]
+    tokens = tokens.reshape(batch, -1, kernel.shape[-1])
+    tokens = np.concatenate([np.repeat(parameters["cls"], batch, 0), tokens], 1)
+    tokens = tokens + parameters["Transformer/posembed_input/pos_embedding"]
+    for block in range(2):
+        name = f"Transformer/encoderblock_{block}"
+        mixed = attended(
+            scaled(tokens, f"{name}/LayerNorm_0"), f"{name}/MultiHeadDotProductAttention_1"
+        )
+        tokens = tokens + mixed
+        hidden = gelu(dense(scaled(tokens, f"{name}/LayerNorm_2"), f"{name}/MlpBlock_3/Dense_0"))
+        tokens = tokens + dense(hidden, f"{name}/MlpBlock_3/Dense_1")
+    return dense(scaled(tokens, "Transformer/encoder_norm")[:, 0], "head")
+
+
+@pytest.mark.parametrize("prefix", ["", "opt/target/"])
+def test_random_arrays_in_the_documented_layout_have_the_logits_of_the_paper(prefix, tmp_path):
+    dim, heads, hidden, grid = 12, 3, 48, 25
+    shapes = {"cls": (1, 1, dim), "embedding/kernel": (7, 7, 3, dim), "embedding/bias": (dim,)}
+    shapes["Transformer/posembed_input/pos_embedding"] = (1, grid + 1, dim)
+    for block in range(2):
+        name = f"Transformer/encoderblock_{block}"
+        attention = f"{name}/MultiHeadDotProductAttention_1"
+        for part in ("query", "key", "value"):
+            shapes[f"{attention}/{part}/kernel"] = (dim, heads, dim // heads)
+            shapes[f"{attention}/{part}/bias"] = (heads, dim // heads)
+        shapes |= {f"{attention}/out/kernel": (heads, dim // heads, dim)}
+        shapes |= {f"{attention}/out/bias": (dim,)}
+        for norm in ("LayerNorm_0", "LayerNorm_2"):
+            shapes |= {f"{name}/{norm}/{kind}": (dim,) for kind in ("scale", "bias")}
+        for layer, sizes in (("Dense_0", (dim, hidden)), ("Dense_1", (hidden, dim))):
+            shapes |= {f"{name}/MlpBlock_3/{layer}/kernel": sizes}
+            shapes |= {f"{name}/MlpBlock_3/{layer}/bias": sizes[1:]}
+    shapes |= {f"Transformer/encoder_norm/{kind}": (dim,) for kind in ("scale", "bias")}
+    shapes |= {"head/kernel": (dim, len(NAMES)), "head/bias": (len(NAMES),)}
+    random = np.random.default_rng(7)
+    arrays = {name: random.normal(0, 0.2, x).astype(np.float32) for name, x in shapes.items()}
+    np.savez(tmp_path / "b.npz", **{prefix + name: x for name, x in arrays.items()})
+    model, said, told = reopened(tmp_path / "b.npz", "plain")
+    assert not said
+    assert (told.heads, told.mean) == (3, (0.5, 0.5, 0.5))
+    expected = torch.from_numpy(jax_logits(arrays, noise()))
+    with torch.no_grad():
+        torch.testing.assert_close(model(noise()).double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_head_behind_a_representation_layer_is_left_out(tmp_path):
+    _, trained = tiny("plain")
+    folder = write(tmp_path, FORMATS["jax"](trained))
+    arrays = dict(np.load(folder / "model.npz"))
+    arrays |= {"pre_logits/kernel": np.zeros((12, 12), np.float32)}
+    np.savez(folder / "model.npz", **arrays)
+    _, said, _ = reopened(folder, "plain")
+    assert "head, pre_logits: left out, our head is one linear layer" in said

@@ -1,0 +1,174 @@
+"""A training starts from weights of any format, with the preprocessing that belongs to them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from vision_attn.data.config import FolderConfig, ScenesConfig
+from vision_attn.engine.checkpoint import save_weights
+from vision_attn.formats import hugging_face, jax
+from vision_attn.formats.checkpoint import Checkpoint
+from vision_attn.formats.told import Told
+from vision_attn.formats.trained import Trained
+from vision_attn.models.config import ViTConfig
+from vision_attn.recipe import Recipe, read
+from vision_attn.spec import Spec
+from vision_attn.starting import open_start, prepared, start_from
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ViTConfig(dim=12, depth=1, heads=3, patch_size=4)
+SPEC = Spec(image_size=(24, 24), names=("a", "b", "c"), mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
+RECIPE = """\
+data: {name: folder, root: PHOTOS, image_size: 24, valid_share: 0.5}
+model: {name: vit, dim: 12, depth: 1, heads: 3, patch_size: 4}
+train: {steps: 1, batch_size: 2, device: cpu}
+"""
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(5)
+    return CONFIG.build(SPEC)
+
+
+@pytest.fixture
+def run(model, tmp_path):
+    """A run folder of that model."""
+    folder = tmp_path / "earlier"
+    folder.mkdir()
+    section = "model: {name: vit, dim: 12, depth: 1, heads: 3, patch_size: 4}\n"
+    (folder / "config.yaml").write_text(f"data: {{name: scenes}}\n{section}")
+    save_weights(folder / "best.safetensors", model, SPEC)
+    return folder
+
+
+def write(folder, files):
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_nothing_to_start_from_leaves_the_model_alone(model):
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    assert start_from(model, open_start(None)) == []
+    assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
+
+
+def test_a_run_or_its_weights_are_started_from_without_a_word(model, run):
+    for init in (run, run / "best.safetensors"):
+        new = CONFIG.build(SPEC)
+        assert start_from(new, open_start(str(init))) == []
+        assert all(torch.equal(x, new.state_dict()[k]) for k, x in model.state_dict().items())
+
+
+def test_a_file_that_does_not_tell_its_preprocessing_is_remarked_upon(model, tmp_path):
+    state = model.state_dict()
+    save_file(state, tmp_path / "w.safetensors")
+    wrapped = {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}
+    torch.save(wrapped, tmp_path / "w.pth")
+    for name in ("w.safetensors", "w.pth"):
+        new = CONFIG.build(SPEC)
+        (said,) = start_from(new, open_start(str(tmp_path / name)))
+        assert said.startswith("init: does not tell its preprocessing; data.mean=[0.2, 0.3, 0.4]")
+        assert all(torch.equal(x, new.state_dict()[k]) for k, x in state.items())
+
+
+def test_another_grid_and_head_are_fitted_and_told(run):
+    model = CONFIG.build(replace(SPEC, image_size=(16, 28), names=("a", "b")))
+    said = start_from(model, open_start(str(run)))
+    assert said == [
+        "pos_embed: resampled from a 6x6 grid to 4x7",
+        "head.weight: fresh weights, the checkpoint has 3 outputs, the model 2",
+        "head.bias: fresh weights, the checkpoint has 3 outputs, the model 2",
+        "init: trained with image_size=(24, 24), now the data has (16, 28)",
+    ]
+
+
+def test_what_is_prepared_in_another_way_gets_a_line_each(run):
+    model = CONFIG.build(replace(SPEC, mean=(0.1, 0.1, 0.1), crop=0.9, interpolation="nearest"))
+    said = start_from(model, open_start(str(run)))
+    assert [line.partition("=")[0].rpartition(" ")[2] for line in said] == [
+        "mean",
+        "interpolation",
+        "crop",
+    ]
+
+
+def test_another_number_of_heads_is_refused_for_no_shape_shows_it(run):
+    model = replace(CONFIG, heads=2).build(SPEC)
+    with pytest.raises(ValueError, match="init has 3 and the model 2"):
+        start_from(model, open_start(str(run)))
+
+
+def test_other_formats_start_a_model_too(model, tmp_path):
+    trained = Trained(CONFIG, SPEC, model.state_dict())
+    folder = write(tmp_path / "hf", hugging_face.files(trained))
+    npz = write(tmp_path / "jax", jax.files(trained)) / "model.npz"
+    new = CONFIG.build(SPEC)
+    assert start_from(new, open_start(str(folder))) == []
+    assert torch.equal(new.blocks[0].attn.qkv.weight, model.blocks[0].attn.qkv.weight)
+    new = CONFIG.build(replace(SPEC, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)))
+    assert start_from(new, open_start(str(npz))) == []
+    assert torch.equal(new.blocks[0].attn.qkv.weight, model.blocks[0].attn.qkv.weight)
+
+
+def test_what_data_leaves_open_comes_from_the_weights(tmp_path):
+    told = Told(mean=(0.1, 0.2, 0.6), std=(0.5, 0.5, 0.2), interpolation="bicubic")
+    start = Checkpoint(state={}, told=told)
+    recipe = Recipe(
+        run=str(tmp_path / "new"),
+        data=FolderConfig(root=str(tmp_path), std=(0.9, 0.9, 0.9)),
+        model=CONFIG,
+    )
+    filled = prepared(recipe, start).data
+    assert (filled.mean, filled.std) == (told.mean, (0.9, 0.9, 0.9))
+    assert filled.interpolation == "bicubic"
+    grey = recipe.model_copy(update={"data": FolderConfig(root=str(tmp_path), channels=1)})
+    assert prepared(grey, start).data.mean == (0.3,)
+    for same in (recipe, Recipe(data=ScenesConfig(), model=CONFIG)):
+        assert prepared(same, None) is same
+
+
+def test_a_training_takes_and_keeps_the_preprocessing_of_its_weights(run, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    import train
+
+    for number in range(8):
+        place = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (31, 29), (30 * number, 90, 7)).save(place)
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE.replace("PHOTOS", str(tmp_path / "photos")))
+    arguments = [str(path), f"run={tmp_path / 'run'}", f"init={run}"]
+    train.main(arguments)
+    stored = json.loads((tmp_path / "run" / "config.yaml").read_text())["data"]
+    assert (stored["mean"], stored["interpolation"]) == ([0.2, 0.3, 0.4], "bilinear")
+    assert json.loads((tmp_path / "run" / "spec.json").read_text())["std"] == [0.5, 0.6, 0.7]
+    run.rename(tmp_path / "gone")
+    train.main(arguments)  # goes on, though the recipe still leaves mean and std open
+    again = read(tmp_path / "run" / "config.yaml", "init=null")
+    assert again.data.build().spec.mean == (0.2, 0.3, 0.4)
+
+
+@pytest.mark.parametrize("init", ["timm:vit_tiny_patch16_224", "hf:google/vit-base-patch16-224"])
+def test_names_on_the_hub_are_no_missing_files(init, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"init: {init}\ndata: {{name: scenes}}\nmodel: {{name: vit}}\n")
+    assert read(path).init == init
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"not weights", "weights must be a .safetensors file"), ([3], "a dict of names and tensors")],
+)
+def test_a_file_that_holds_no_weights_is_refused(tmp_path, content, reason):
+    path = tmp_path / "w.pth"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(ValueError, match=reason):
+        open_start(str(path))

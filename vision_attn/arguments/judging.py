@@ -1,0 +1,114 @@
+"""The commands that put numbers on a network."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from vision_attn.arguments.kinds import names, positive
+
+
+def add_evaluate(commands: Any) -> None:
+    """Offer `evaluate RUN`: judge a run's best weights on a split, in a report."""
+    parser = commands.add_parser("evaluate", help="judge a run's best weights on the test split")
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("overrides", nargs="*", metavar="data.FIELD=VALUE", help="for moved data")
+    parser.add_argument("--split", choices=("test", "valid"), default="test")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the report (default: RUN/evaluation/SPLIT)"
+    )
+    parser.add_argument("--methods", type=names, help="explainers of mistakes, comma-separated")
+    parser.add_argument(
+        "--mistakes", type=positive, default=48, help="worst mistakes explained (default 48)"
+    )
+    parser.add_argument("--batch-size", type=positive, default=256, help="images (default 256)")
+    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+
+    def run(chosen: argparse.Namespace) -> None:
+        from vision_attn.commands import examine
+
+        options = vars(chosen).copy()
+        del options["run_command"]
+        numbers, report = examine(options.pop("run"), *options.pop("overrides"), **options)
+        for name, number in numbers.items():
+            print(f"{chosen.split} {name} = {number:.6g}")
+        if report:
+            print(f"report: {report}")
+
+    parser.set_defaults(run_command=run)
+
+
+def add_data(commands: Any) -> None:
+    """Offer `data RECIPE`: what a recipe's data are, and which images are in two splits."""
+    parser = commands.add_parser(
+        "data", help="count a recipe's images and find those that are in two splits"
+    )
+    parser.add_argument("recipe", type=Path, help="recipe, or config.yaml of a run")
+    parser.add_argument("overrides", nargs="*", metavar="data.FIELD=VALUE")
+    parser.add_argument("--out", type=Path, help="folder of duplicates.csv and duplicates.png")
+
+    def run(chosen: argparse.Namespace) -> None:
+        from vision_attn.inspecting import inspect
+
+        found = inspect(chosen.recipe, *chosen.overrides, out=chosen.out)
+        print(found.text)
+        for problem in found.problems:
+            print(f"{problem.path}: {problem.reason}", file=sys.stderr)
+
+    parser.set_defaults(run_command=run)
+
+
+def add_compare(commands: Any) -> None:
+    """Offer `compare RUN...`: networks side by side, and whether their maps are right."""
+    parser = commands.add_parser(
+        "compare", help="put runs side by side: numbers, maps or captions, scores"
+    )
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    parser.add_argument("--methods", type=names, help="explainers, comma-separated")
+    parser.add_argument("--split", choices=("test", "valid"), default="test")
+    parser.add_argument("--maps", type=positive, help="images explained (default 500)")
+    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+    parser.add_argument(
+        "--started", type=float, help="when the whole work began, in seconds since 1970"
+    )
+
+    def run(chosen: argparse.Namespace) -> None:
+        from vision_attn.commands import compare
+
+        report = compare(
+            chosen.runs,
+            chosen.out,
+            methods=chosen.methods,
+            split=chosen.split,
+            maps=chosen.maps,
+            device=chosen.device,
+            started=chosen.started,
+        )
+        print(f"report: {report}")
+
+    parser.set_defaults(run_command=run)
+
+
+def add_probe(commands: Any) -> None:
+    """Offer `probe RUN`: what features are worth to neighbours, or with few labels."""
+    parser = commands.add_parser("probe", help="judge features by k-NN and few labels, untrained")
+    parser.add_argument("source", type=Path, help="run folder, or a recipe with init=WEIGHTS")
+    parser.add_argument("overrides", nargs="*", metavar="FIELD=VALUE", help="of the recipe")
+    parser.add_argument("--neighbours", type=positive, default=20, help="that vote (default 20)")
+    parser.add_argument("--shots", type=positive, default=10, help="images a class (default 10)")
+    parser.add_argument("--split", choices=("test", "valid"), default="test")
+    parser.add_argument("--batch-size", type=positive, default=256, help="images (default 256)")
+    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+
+    def run(chosen: argparse.Namespace) -> None:
+        from vision_attn.probe import probe
+
+        options = vars(chosen).copy()
+        del options["run_command"]
+        numbers, remarks = probe(options.pop("source"), *options.pop("overrides"), **options)
+        sys.stderr.writelines(f"{remark}\n" for remark in remarks)
+        for name, number in numbers.items():
+            print(f"{chosen.split} {name} = {number:.6g}")
+
+    parser.set_defaults(run_command=run)

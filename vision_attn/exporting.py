@@ -1,0 +1,94 @@
+"""From a run to files that other libraries read, with a page about them; `vision-attn export`."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vision_attn.engine.atomic import whole
+from vision_attn.engine.run import Run
+from vision_attn.formats import graphs, hub, hugging_face, jax, timm, torchvision
+from vision_attn.formats.card import card
+from vision_attn.formats.reload import RELOAD, difference
+from vision_attn.formats.trained import Trained
+from vision_attn.models.config import ResNetConfig, ViTConfig
+from vision_attn.trained import load_model
+
+FORMATS: Mapping[str, Callable[[Trained], dict[str, bytes]]] = {
+    "timm": timm.files,
+    "hf": hugging_face.files,
+    "jax": jax.files,
+    "torchvision": torchvision.files,
+}
+"""What writes weights by the names of a library."""
+GRAPHS: Mapping[str, Callable[..., dict[str, bytes]]] = {
+    "onnx": graphs.onnx,
+    "torch-export": graphs.torch_export,
+}
+"""What writes a network that runs without its code."""
+TOLERANCE = 1e-5
+"""Largest difference of logits that is rounding, relative to the largest logit above 1."""
+
+
+class Exported(NamedTuple):
+    """What an export wrote, and whether it was opened again."""
+
+    paths: list[Path]
+    difference: float | None
+    """Of the logits, see `difference`; None where the library is not installed."""
+    library: str
+    """Opens it."""
+    address: str | None
+    """Where it was pushed to."""
+
+
+def export(run: Path, to: str, out: Path, *, push: str | None = None) -> Exported:
+    """Write the best weights of a run into the folder `out`, in the format `to`, with a card.
+
+    The library opens them again, where it is installed, and must find the same logits. `push` is
+    ORG/NAME on the Hugging Face hub. Raises ValueError for what the format cannot hold.
+    """
+    model, spec = load_model(run)
+    config = getattr(model, "config", None)
+    if not isinstance(config, ViTConfig | ResNetConfig):
+        raise ValueError(
+            f"a Vision Transformer or a ResNet that tells labels can be exported, {run} holds "
+            f"another network"
+        )
+    trained = Trained(config, spec, {name: x.detach() for name, x in model.state_dict().items()})
+    files = FORMATS[to](trained) if to in FORMATS else GRAPHS[to](model, spec)
+    name = push.rpartition("/")[2] if push else run.resolve().name
+    opened = Run.open(run)
+    numbers, recipe = _numbers(opened), _anywhere(opened.recipe)
+    page = card(trained, to=to, name=name, numbers=numbers, recipe=recipe)
+    files |= {
+        "spec.json": (json.dumps(spec.to_dict(), indent=2) + "\n").encode(),
+        "README.md": page.encode(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        with whole(out / name) as file:
+            file.write(content)
+    found = difference(to, out, trained, model)
+    assert found is None or found <= TOLERANCE, f"{out} has other logits, by {found}"
+    address = hub.push(out, push) if push else None
+    return Exported([out / name for name in files], found, RELOAD[to][0], address)
+
+
+def _anywhere(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out where things lie on this machine, which is nobody's business."""
+    data = {
+        name: Path(x).name if name in ("root", "file", "valid_file", "test_file") and x else x
+        for name, x in recipe["data"].items()
+    }
+    return {name: x for name, x in recipe.items() if name not in ("run", "init")} | {"data": data}
+
+
+def _numbers(run: Run) -> dict[str, float]:
+    """Give the numbers of the test, if it was evaluated, else those that chose the weights."""
+    kept = run.folder / "evaluation-test.json"
+    if kept.exists():
+        return {f"test {name}": x for name, x in json.loads(kept.read_text()).items()}
+    lines: list[dict[str, Any]] = [x for x in run.metrics() if "valid_accuracy" in x]
+    best = max(lines, key=lambda line: line["valid_accuracy"] or 0, default={})
+    return {k.replace("_", " ", 1): x for k, x in best.items() if k.startswith("valid_")}

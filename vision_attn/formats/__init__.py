@@ -1,0 +1,1 @@
+"""Weights by the names and shapes that other libraries give them, read and written."""

@@ -1,0 +1,84 @@
+"""timm's networks: their names are ours, so that only the settings are to be written."""
+
+import json
+from typing import Any
+
+from vision_attn.formats.files import safetensors
+from vision_attn.formats.trained import WIDTHS, Trained, as_in_paper, refusal
+from vision_attn.models.config import ResNetConfig, ViTConfig
+from vision_attn.spec import Spec
+
+POOLS = {"cls": "token", "mean": "avg", "attention": "map"}
+"""How timm calls what the head reads."""
+
+
+def files(trained: Trained) -> dict[str, bytes]:
+    """Write the folder that timm.create_model("local-dir:FOLDER") or "hf-hub:NAME" reads.
+
+    Raises ValueError for what timm's classes cannot hold.
+    """
+    config, spec, state = trained
+    if isinstance(config, ResNetConfig):
+        as_in_paper(config, "timm", widths=WIDTHS[:1])
+        architecture = {"basic": "resnet18", "bottleneck": "resnet50"}[config.block]
+        arguments = {"layers": list(config.depths), "channels": list(config.channels)}
+        places: dict[str, Any] = {"first_conv": "conv1", "classifier": "fc"}
+    else:
+        architecture = f"{'deit_tiny_distilled' if config.distilled else 'vit_tiny'}_patch16_224"
+        arguments = _arguments(config, spec)
+        head = ["head", "head_dist"] if config.distilled else "head"
+        places = {"first_conv": "patch_embed.proj", "classifier": head}
+    about = {
+        "architecture": architecture,
+        "num_classes": spec.outputs,
+        "model_args": arguments | {"in_chans": spec.channels},
+        "label_names": list(spec.names),
+        "pretrained_cfg": {
+            "num_classes": spec.outputs,
+            "input_size": [spec.channels, *spec.image_size],
+            "fixed_input_size": isinstance(config, ViTConfig),
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+            "crop_pct": spec.crop,
+            "interpolation": spec.interpolation,
+            **places,
+        },
+    }
+    return {
+        "model.safetensors": safetensors(state),
+        "config.json": (json.dumps(about, indent=2) + "\n").encode(),
+    }
+
+
+def _arguments(config: ViTConfig, spec: Spec) -> dict[str, Any]:
+    """Say in timm's words what kind of Vision Transformer it is."""
+    if config.position not in ("learned", "none") or config.pool not in POOLS:
+        raise refusal(
+            "timm",
+            f"its positions are learned or none and its pools {', '.join(POOLS)}, got "
+            f"position={config.position} and pool={config.pool}",
+        )
+    if config.tokenizer != "patch":
+        raise refusal("timm", f"its tokens are patches, got tokenizer={config.tokenizer}")
+    dim, depth, heads = config.shape
+    arguments = {
+        "img_size": list(spec.image_size),
+        "patch_size": config.patch_size_for(spec.image_size),
+        "embed_dim": dim,
+        "depth": depth,
+        "num_heads": heads,
+        "mlp_ratio": config.mlp_ratio,
+        "qkv_bias": config.qkv_bias,
+        "qk_norm": config.qk_norm,
+        "init_values": config.layer_scale,
+        "pos_embed": "learn" if config.position == "learned" else "none",
+        "no_embed_class": not config.prefix_position,
+        "reg_tokens": config.registers,
+    }
+    if config.distilled:  # timm's class for it fixes the rest
+        return arguments
+    return arguments | {
+        "class_token": config.pool == "cls",
+        "global_pool": POOLS[config.pool],
+        "fc_norm": config.fc_norm,
+    }

@@ -1,0 +1,95 @@
+"""What a checkpoint tells beside its weights: how images arrive, and what shapes do not show."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vision_attn.spec import Spec
+
+RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers, which preprocessor_config.json has."""
+JAX = (0.5, 0.5, 0.5)
+"""Mean and standard deviation that bring pixels to [-1, 1], as the code around every .npz does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Say how images were prepared in training; None where the checkpoint is silent."""
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    image_size: tuple[int, int] | None = None
+    """Pixels, (rows, columns)."""
+    crop: float | None = None
+    interpolation: str | None = None
+    heads: int | None = None
+    """Of attention, which no shape tells."""
+    grid: tuple[int, int] | None = None
+    """Rows and columns of patches, if anything but a convolution makes them."""
+
+
+def from_spec(spec: Spec, *, heads: int | None = None, grid: tuple[int, int] | None = None) -> Told:
+    """Read what one of our runs promised."""
+    return Told(
+        heads=heads,
+        grid=grid,
+        mean=spec.mean,
+        std=spec.std,
+        image_size=spec.image_size,
+        crop=spec.crop,
+        interpolation=spec.interpolation,
+    )
+
+
+def from_timm(config: Mapping[str, Any], heads: int | None = None) -> Told:
+    """Read a `pretrained_cfg` of timm."""
+    size = config.get("input_size")
+    return Told(
+        mean=_numbers(config.get("mean")),
+        std=_numbers(config.get("std")),
+        image_size=(size[1], size[2]) if size else None,
+        crop=config.get("crop_pct"),
+        interpolation=_known(config.get("interpolation")),
+        heads=heads,
+    )
+
+
+def from_transformers(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Told:
+    """Read config.json and, where there is one, preprocessor_config.json.
+
+    Raises ValueError if the network computes what ours does not.
+    """
+    if (act := config.get("hidden_act", "gelu")) not in ("gelu", "relu"):
+        raise ValueError(f"the activation of a Vision Transformer must be gelu, got {act}")
+    if not processor.get("do_normalize", True):
+        processor = {**processor, "image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
+    size = _size(config.get("image_size"))
+    resized = _size(processor.get("size"))
+    cropped = _size(processor.get("crop_size")) if processor.get("do_center_crop") else resized
+    return Told(
+        mean=_numbers(processor.get("image_mean")),
+        std=_numbers(processor.get("image_std")),
+        image_size=size or cropped,
+        crop=min(1.0, round(min(cropped) / min(resized), 4)) if cropped and resized else None,
+        interpolation=RESAMPLING.get(processor.get("resample", -1)),
+        heads=config.get("num_attention_heads"),
+    )
+
+
+def _numbers(entries: Sequence[float] | None) -> tuple[float, ...] | None:
+    return None if entries is None else tuple(entries)
+
+
+def _known(interpolation: str | None) -> str | None:
+    return interpolation if interpolation in RESAMPLING.values() else None
+
+
+def _size(entry: Any) -> tuple[int, int] | None:
+    match entry:
+        case {"height": int(height), "width": int(width)}:
+            return height, width
+        case int(side) | {"shortest_edge": int(side)}:
+            return side, side
+        case [int(height), int(width)]:
+            return height, width
+    return None

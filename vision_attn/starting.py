@@ -1,0 +1,108 @@
+"""Where a training starts from: initial weights, and the preprocessing that comes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vision_attn.models.config import ViTConfig
+from vision_attn.recipe import HUB, TIMM, Recipe
+from vision_attn.trained import load_model
+
+if TYPE_CHECKING:
+    from vision_attn.formats.checkpoint import Checkpoint
+    from vision_attn.trained import Network
+
+FILLED = ("mean", "std", "interpolation")
+"""What data leaves to the initial weights where it says null."""
+COMPARED = ("mean", "std", "interpolation", "crop", "image_size")
+
+
+def open_start(init: str | None) -> Checkpoint | None:
+    """Read initial weights, if any.
+
+    `init` is timm:NAME, hf:ORG/MODEL, a run folder, a folder in the format of transformers or
+    timm, or a .safetensors, .npz or .pth file. Raises ValueError if it cannot be read.
+    """
+    from vision_attn.formats.checkpoint import Checkpoint, open_path
+    from vision_attn.formats.hub import fetch, from_timm_hub
+    from vision_attn.formats.told import from_spec
+
+    if init is None:
+        return None
+    if init.startswith(TIMM):
+        return from_timm_hub(init.removeprefix(TIMM))
+    if init.startswith(HUB):
+        return open_path(fetch(init.removeprefix(HUB)))
+    if not Path(init, "config.yaml").exists():
+        return open_path(Path(init))
+    earlier, spec = load_model(init)
+    told = from_spec(spec, grid=getattr(earlier, "grid", None), heads=_heads(earlier))
+    return Checkpoint(state=earlier.state_dict(), told=told)
+
+
+def prepared(recipe: Recipe, start: Checkpoint | None) -> Recipe:
+    """Fill what the data leaves open of preprocessing as the initial weights had it.
+
+    A run that goes on keeps what it began with.
+    """
+    from vision_attn.data.images import usual
+    from vision_attn.engine.run import Run
+
+    told: Mapping[str, Any] = vars(start.told) if start else {}
+    if Path(recipe.run, "last.pt").exists():
+        told = Run.open(recipe.run).recipe["data"]
+    data: Any = recipe.data
+    filled = {
+        name: told[name] if isinstance(told[name], str) else usual(told[name], data.channels)
+        for name in FILLED
+        if getattr(data, name, "") is None and told.get(name) is not None
+    }
+    return recipe.model_copy(update={"data": replace(data, **filled)}) if filled else recipe
+
+
+def start_from(model: Network, start: Checkpoint | None) -> list[str]:
+    """Load initial weights, if any, and list in words what had to be fitted or does not fit well.
+
+    A captioner may start from another one, or its encoder from a network that tells labels. Raises
+    ValueError if the weights do not fit.
+    """
+    from vision_attn.models.encoder import start_encoder
+    from vision_attn.models.weights import load_weights
+
+    if start is None:
+        return []
+    label_network = hasattr(model, "decoder") and not any(
+        name.startswith("decoder.") for name in start.state
+    )
+    reader: Any = getattr(getattr(model, "encoder", None), "network", model)
+    own = _heads(reader) if label_network else _heads(model)
+    if start.told.heads and own and start.told.heads != own:
+        raise ValueError(
+            f"weights are made for one number of heads, which no shape tells: init has "
+            f"{start.told.heads} and the model {own}; set the model's heads to it"
+        )
+    load = start_encoder if label_network else load_weights
+    fitted = load(model, start.state, grid=start.grid)
+    return [*start.remarks, *fitted, *_differences(model, start)]
+
+
+def _heads(network: Any) -> int | None:
+    config = getattr(network, "config", None)
+    return config.shape[2] if isinstance(config, ViTConfig) else None
+
+
+def _differences(model: Network, start: Checkpoint) -> Iterator[str]:
+    """Say where images arrive in another way than the initial weights are used to."""
+    told, spec = vars(start.told), model.spec
+    if told["mean"] is None:
+        yield (
+            f"init: does not tell its preprocessing; data.mean={list(spec.mean)} and "
+            f"data.std={list(spec.std)} must be what it was trained with"
+        )
+    for name in COMPARED:
+        then, now = told[name], getattr(spec, name)
+        if then not in (None, now):
+            yield f"init: trained with {name}={then}, now the data has {now}"
