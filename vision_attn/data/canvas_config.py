@@ -12,7 +12,7 @@ from vision_attn.data.config import (
     MnistConfig,
     ScenesConfig,
 )
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 if TYPE_CHECKING:
     from vision_attn.data.batch import Data
@@ -22,7 +22,7 @@ ON_BLACK = ("mnist", "fashion_mnist")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CanvasConfig:
+class CanvasConfig(Config):
     """Small pictures somewhere on larger canvases, perhaps among clutter (Mnih 2014)."""
 
     name: Literal["canvas"] = "canvas"
@@ -55,9 +55,6 @@ class CanvasConfig:
     """Of canvases and splits, not of the run: the same seed gives the same canvases anywhere."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         if (self.root is None) != (self.source == "scenes"):

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 if TYPE_CHECKING:
     from vision_attn.data.batch import Data
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
+class AugmentConfig(Config):
     """Random changes of training images; everything is off by default."""
 
     flip: bool = False
@@ -27,9 +27,6 @@ class AugmentConfig:
     erase: float = 0.0
     """Probability of erasing a random rectangle, [0, 1]."""
 
-    def __post_init__(self) -> None:
-        hold(self._broken())
-
     def _broken(self) -> Iterator[str]:
         if self.shift < 0:
             yield f"shift must be 0 or more pixels, got {self.shift}"
@@ -42,7 +39,7 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawnConfig:
+class DrawnConfig(Config):
     """What sets of drawn scenes have in common."""
 
     image_size: int = 64
@@ -60,9 +57,6 @@ class DrawnConfig:
     come with labels or with captions."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         if self.image_size < 24:
@@ -90,7 +84,7 @@ class ScenesConfig(DrawnConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImagesConfig:
+class ImagesConfig(Config):
     """What all sets of labelled images have in common."""
 
     image_size: int = 224
@@ -111,9 +105,6 @@ class ImagesConfig:
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         if self.image_size < 1:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 if TYPE_CHECKING:
     from vision_attn.data.batch import Data
 
 
 @dataclass(frozen=True, kw_only=True)
-class SequencesConfig:
+class SequencesConfig(Config):
     """What sets of made-up pairs of sentences have in common; no download, nothing stored."""
 
     train: int = 20_000
@@ -28,9 +28,6 @@ class SequencesConfig:
     """Of the pairs, not of the run: the same seed gives the same pairs anywhere."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         for name in ("train", "valid", "test"):

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Config):
     """How long, how fast and with what to optimise; time is counted in updates (steps)."""
 
     steps: int = 1000
@@ -71,9 +71,6 @@ class TrainConfig:
     """Mirror of metrics.jsonl; its failure never ends a run."""
     tensorboard: bool = False
     """Write TensorBoard events beside metrics.jsonl (extra `tensorboard`)."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         for name in (

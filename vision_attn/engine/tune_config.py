@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneConfig:
+class TuneConfig(Config):
     """What all ways to tune a network have in common."""
 
     freeze: tuple[str, ...] = ()
@@ -52,9 +52,6 @@ class LastBlocksConfig(TuneConfig):
     blocks: int = 1
     """How many."""
 
-    def __post_init__(self) -> None:
-        hold(self._broken())
-
     def _broken(self) -> Iterator[str]:
         if self.blocks < 1:
             yield f"blocks must be 1 or more, got {self.blocks}; for none take name=linear_probe"
@@ -76,9 +73,6 @@ class LoraConfig(TuneConfig):
     """Changes are scaled by alpha / rank."""
     targets: tuple[str, ...] = ("blocks.*.attn", "blocks.*.mlp")
     """Linear layers, or parts whose linear layers are meant, named as in `freeze`."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         if self.rank < 1:

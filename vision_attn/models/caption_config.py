@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from vision_attn.models.config import ResNetConfig, ViTConfig
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 if TYPE_CHECKING:
     from vision_attn.models.captioner import Captioner
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimmConfig:
+class TimmConfig(Config):
     """Any network of timm that gives feature maps or patch tokens."""
 
     name: Literal["timm"] = "timm"
@@ -26,7 +26,7 @@ class TimmConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetinaConfig:
+class RetinaConfig(Config):
     """An eye instead of a map: patches of several scales around a centre, seen at every word."""
 
     name: Literal["retina"] = "retina"
@@ -39,9 +39,6 @@ class RetinaConfig:
     channels: tuple[int, ...] = (32, 64)
     """Width of the convolutions on the patches; each halves the side."""
 
-    def __post_init__(self) -> None:
-        hold(self._broken())
-
     def _broken(self) -> Iterator[str]:
         if min(self.size, self.scales, *self.channels, len(self.channels)) < 1:
             yield (
@@ -53,15 +50,12 @@ class RetinaConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokensConfig:
+class TokensConfig(Config):
     """Sentences instead of images: an LSTM reads the words from both ends (Bahdanau 2015)."""
 
     name: Literal["tokens"] = "tokens"
     dim: int = 128
     """Width of words and, both directions together, of regions; even."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         if self.dim < 2 or self.dim % 2:
@@ -69,7 +63,7 @@ class TokensConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LSTMDecoderConfig:
+class LSTMDecoderConfig(Config):
     """An LSTM that looks at the regions before every word (Xu 2015, arXiv:1502.03044)."""
 
     name: Literal["lstm"] = "lstm"
@@ -96,9 +90,6 @@ class LSTMDecoderConfig:
     dropout: float = 0.0
     """Of word embeddings and before the output."""
 
-    def __post_init__(self) -> None:
-        hold(self._broken())
-
     def _broken(self) -> Iterator[str]:
         yield from _broken_width(self.dim, self.heads, self.dropout)
         if self.window == "everywhere" and self.reach is not None:
@@ -112,7 +103,7 @@ class LSTMDecoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerDecoderConfig:
+class TransformerDecoderConfig(Config):
     """Causal self-attention over the words, cross-attention to the regions, in every block."""
 
     name: Literal["transformer"] = "transformer"
@@ -127,9 +118,6 @@ class TransformerDecoderConfig:
     dropout: float = 0.0
     """Of word embeddings, of every branch and before the output."""
 
-    def __post_init__(self) -> None:
-        hold(self._broken())
-
     def _broken(self) -> Iterator[str]:
         yield from _broken_width(self.dim, self.heads, self.dropout)
         if self.depth < 1:
@@ -137,7 +125,7 @@ class TransformerDecoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GlimpseDecoderConfig:
+class GlimpseDecoderConfig(Config):
     """An LSTM that moves the retina before every word, by a policy learned with REINFORCE."""
 
     name: Literal["glimpse"] = "glimpse"
@@ -153,9 +141,6 @@ class GlimpseDecoderConfig:
     dropout: float = 0.0
     """Of word embeddings and before the output."""
 
-    def __post_init__(self) -> None:
-        hold(self._broken())
-
     def _broken(self) -> Iterator[str]:
         yield from _broken_width(self.dim, 1, self.dropout)
         if self.sigma <= 0:
@@ -163,7 +148,7 @@ class GlimpseDecoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionerConfig:
+class CaptionerConfig(Config):
     """An encoder that gives regions of an image, and a decoder that says what is on it."""
 
     name: Literal["captioner"] = "captioner"
@@ -184,9 +169,6 @@ class CaptionerConfig:
     unfreeze_from: int | None = None
     """With freeze: the blocks (or stages) of the encoder from this one on learn all the same,
     counted from 1."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         eye, policy = self.encoder.name == "retina", self.decoder.name == "glimpse"

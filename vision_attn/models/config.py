@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 if TYPE_CHECKING:
     from vision_attn.models.resnet import ResNet
@@ -25,7 +25,7 @@ SIZES = {  # name: (dim, depth, heads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViTConfig:
+class ViTConfig(Config):
     """A Vision Transformer (Dosovitskiy 2021, arXiv:2010.11929) with the field's usual settings."""
 
     name: Literal["vit"] = "vit"
@@ -68,9 +68,6 @@ class ViTConfig:
     """Dropout after the position is added, in projections and in the MLP."""
     attention_dropout: float = 0.0
     """Dropout on the weights of attention."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         dim, depth, heads = self.shape
@@ -120,7 +117,7 @@ class ViTConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNetConfig:
+class ResNetConfig(Config):
     """A residual network (He 2016, arXiv:1512.03385): timm's, behind the same contract."""
 
     name: Literal["resnet"] = "resnet"
@@ -140,9 +137,6 @@ class ResNetConfig:
     """Stochastic depth of the last block; earlier blocks rise to it linearly."""
     dropout: float = 0.0
     """Dropout before the classifier."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         if len(self.depths) != 4 or len(self.channels) != 4:

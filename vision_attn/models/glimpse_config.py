@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 if TYPE_CHECKING:
     from vision_attn.models.glimpse import GlimpseNet
@@ -19,7 +19,7 @@ SOFT = ("draw", "spatial_transformer")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GlimpseConfig:
+class GlimpseConfig(Config):
     """A recurrent network that takes a few glimpses of an image (Mnih 2014, arXiv:1406.6247)."""
 
     name: Literal["glimpse"] = "glimpse"
@@ -58,9 +58,6 @@ class GlimpseConfig:
     """Of a transformer core; must divide hidden."""
     stop: bool = False
     """Learn to tell when enough has been seen; what a glimpse costs is a setting of the task."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         for name in ("glimpses", "size", "scales", "grid", "depth", "heads"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptioningConfig:
+class CaptioningConfig(Config):
     """Captions: log-likelihood or CIDEr-D, and what teaches looks; scores of free-running ones."""
 
     name: Literal["captioning"] = "captioning"
@@ -53,9 +53,6 @@ class CaptioningConfig:
     """Length penalty of the beam search, 0 or more (Wu 2016)."""
     longest: int = 30
     """Words, the end included, after which generated captions are cut."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         for name in ("own_words", "expected_share"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationConfig:
+class ClassificationConfig(Config):
     """One label an image: cross-entropy, top-1 and top-5 accuracy."""
 
     name: Literal["classification"] = "classification"
@@ -29,9 +29,6 @@ class ClassificationConfig:
     class_weights: Literal["balanced"] | tuple[float, ...] | None = None
     """Weight of each class in the loss, for skewed sets: one number a class, or balanced, images /
     (classes x images of the class), whose mean over the training images is 1."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         if not 0 <= self.label_smoothing < 1:

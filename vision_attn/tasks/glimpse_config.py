@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from vision_attn.rules import hold
+from vision_attn.rules import Config
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GlimpseTaskConfig:
+class GlimpseTaskConfig(Config):
     """One label an image: cross-entropy for the answers after glimpses, REINFORCE for the places.
 
     Mnih 2014 (arXiv:1406.6247).
@@ -45,9 +45,6 @@ class GlimpseTaskConfig:
     reparameterised samples, Gumbel softmax for a categorical policy; REINFORCE after it."""
     cost: float = 0.0
     """What another glimpse costs a network that may stop, in nats of cross-entropy."""
-
-    def __post_init__(self) -> None:
-        hold(self._broken())
 
     def _broken(self) -> Iterator[str]:
         if self.rollouts < 1:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from vision_attn.rules import Config
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultilabelConfig:
+class MultilabelConfig(Config):
     """Any number of labels an image: binary cross-entropy, mean average precision."""
 
     name: Literal["multilabel"] = "multilabel"
