@@ -16,7 +16,7 @@ from vision_attn.language.vocabulary import END, PAD, SPECIALS, START
 from vision_attn.models.caption_config import CaptionerConfig, LSTMDecoderConfig
 from vision_attn.models.captioner import Captioner
 from vision_attn.models.config import ResNetConfig
-from vision_attn.models.decoders import LSTMDecoder, preceding
+from vision_attn.models.decoders import LSTMDecoder, State, preceding
 from vision_attn.models.wording import log_probabilities
 from vision_attn.recipe import read
 from vision_attn.spec import Spec
@@ -98,7 +98,7 @@ def one_by_one(model: Captioner, images: Tensor) -> Rows:
 
 
 class Usual:
-    """The LSTM decoder as it is usually written, on a captioner's own weights."""
+    """The LSTM decoder as it is usually written, with additive scores, on a captioner's weights."""
 
     def __init__(self, model: Captioner):
         assert model.encoder is not None
@@ -127,8 +127,7 @@ class Usual:
                     best, caption = total, row
             kept = said != END
             live = [row for row, keep in zip(rows, kept.tolist(), strict=True) if keep]
-            totals, (hidden, cell) = likeliest[kept], state
-            state = hidden[parents[kept]], cell[parents[kept]]
+            totals, state = likeliest[kept], tuple(x[parents[kept]] for x in state)
             if not live or best >= totals.max():
                 break
         return caption[1:] if best > -torch.inf else live[0][1:]
@@ -142,28 +141,25 @@ class Usual:
             told.append(logits)
         return torch.stack(told, 1).unflatten(0, words.shape[:2])
 
-    def begin(self, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """Start from the mean of the regions."""
+    def begin(self, regions: Tensor) -> State:
+        """Start from the mean of the regions; nothing has been seen."""
         hidden, cell = self.decoder.start(regions.mean(1)).tanh().chunk(2, -1)
-        return hidden, cell
+        return hidden, cell, torch.zeros_like(cell)
 
-    def step(
-        self, words: Tensor, state: tuple[Tensor, Tensor], regions: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Look, move on by a word, and say what the next one may be."""
-        (hidden, cell), decoder, score = state, self.decoder, self.score
-        compared = (score.key(regions) + score.query(hidden).unsqueeze(1)).tanh()
-        weights = score.compared(compared).softmax(1)
-        seen = (weights * regions).sum(1)
-        assert decoder.gate is not None
-        seen = decoder.gate(hidden).sigmoid() * seen
+    def step(self, words: Tensor, state: State, regions: Tensor) -> tuple[Tensor, State]:
+        """Move on by a word, look, and say what the next one may be."""
+        (hidden, cell, seen), decoder, score = state, self.decoder, self.score
         heard = decoder.embed(words)
         gates = decoder.word(heard) + decoder.recurrent(torch.cat([seen, hidden], 1))
         enter, forget, content, leave = gates.chunk(4, 1)
         cell = forget.sigmoid() * cell + enter.sigmoid() * content.tanh()
         hidden = leave.sigmoid() * cell.tanh()
+        compared = (score.key(regions) + score.query(hidden).unsqueeze(1)).tanh()
+        weights = score.compared(compared).softmax(1)
+        assert decoder.gate is not None
+        seen = decoder.gate(hidden).sigmoid() * (weights * regions).sum(1)
         both = heard + decoder.from_hidden(hidden) + decoder.from_seen(seen)
-        return decoder.head(both), (hidden, cell)
+        return decoder.head(both), (hidden, cell, seen)
 
 
 class Given(nn.Module):
@@ -204,7 +200,7 @@ def by_heart(steps: int = 60) -> tuple[Case, Tensor]:
 
 def small(steps: int = 150) -> Case:
     """Train the small network of a recipe for a moment, images included in what is timed."""
-    data = read(SMALL, "data.train=2000", f"data.test={IMAGES}")
+    data = read(SMALL, "data.train=2000", f"data.test={IMAGES}", "model.decoder.score=additive")
     splits = data.data.build()
     torch.manual_seed(0)
     model = data.model.build(splits.spec)

@@ -1,11 +1,13 @@
 """The captioning task: its loss, its evaluation, and a run that is cut and goes on bit for bit."""
 
+import json
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from vision_attn.data.batch import Captioned
 from vision_attn.data.caption_config import SceneCaptionsConfig
@@ -172,8 +174,8 @@ class Stopped(Loader):
             yield batch
 
 
-def train(data, folder: Path, kind: str, stop: int = -1):
-    task = make(data, kind)
+def train(data, folder: Path, kind: str, stop: int = -1, **changes):
+    task = make(data, kind, **changes)
     settings = {"steps": 5, "batch_size": 6, "rate": 0.01, "evaluate_every": 3, "save_every": 2}
     config = TrainConfig(**settings, log_every=1, accumulate=2, ema=0.9, device="cpu")
     loader = Stopped(data.train, 6, seed=5)
@@ -198,3 +200,13 @@ def test_a_run_that_is_cut_goes_on_bit_for_bit(data, kind, tmp_path, capsys):
     states = [torch.load(run.last, weights_only=True)["task"] for run in (whole, cut)]
     assert all(torch.equal(x, states[1][name]) for name, x in states[0].items())
     assert "resumed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("monitor", ["cider_d", "bleu4", "exact"])
+def test_what_is_best_is_the_number_asked_for(data, monitor, tmp_path):
+    run = train(data, tmp_path / "run", "soft", monitor=monitor)
+    scores = [line[name] for line in run.metrics() if (name := f"valid_{monitor}") in line]
+    with safe_open(run.best, "pt") as file:
+        kept = json.loads(file.metadata()["vision_attn"])
+    assert len(scores) == 2
+    assert kept["score"] == max(scores)

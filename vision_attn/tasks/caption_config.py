@@ -51,6 +51,9 @@ class CaptioningConfig(Config):
     """Width of the beam search in evaluations; 1 is greedy."""
     penalty: float = 0.0
     """Length penalty of the beam search, 0 or more (Wu 2016)."""
+    monitor: Literal["cider_d", "bleu4", "exact"] = "cider_d"
+    """Which number of the evaluations decides which weights are best; exact: the share of captions
+    that are true of a drawn scene, or elsewhere word for word a given one."""
     longest: int = 30
     """Words, the end included, after which generated captions are cut."""
 

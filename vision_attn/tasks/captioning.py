@@ -1,7 +1,7 @@
 """Captions: likelihood of given words, rewards for drawn looks, CIDEr-D of drawn captions."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,18 +29,18 @@ from vision_attn.tasks.truth import Judge, summarised
 
 
 class Captioning(Task):
-    """Learn to say what is on an image; the best weights are those of the highest CIDEr-D.
+    """Learn to say what is on an image; the settings tell which number decides what is best.
 
     The model says on its tape where it looked, how likely drawn looks were, and what a policy
     expected. Xu 2015 (arXiv:1502.03044), equations 10 to 14.
     """
 
-    monitor: ClassVar[str] = "cider_d"
     model: Any
 
     def __init__(self, config: CaptioningConfig, model: Any, spec: Spec):
         super().__init__()
         self.config, self.model, self.spec = config, model, spec
+        self.monitor = config.monitor
         self.vocabulary = Vocabulary(spec.names)
         self.baseline = MovingBaseline(shared=config.reward == "caption")
         self.critic: SelfCritic | None = None

@@ -1,7 +1,7 @@
 """One label an image: cross-entropy, mixed and smoothed while training, and accuracy."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from vision_attn.tasks.task import Task, evaluating
 class Classification(Task):
     """Learn one label an image by cross-entropy; the best weights are the most accurate ones."""
 
-    monitor: ClassVar[str] = "accuracy"
+    monitor: str = "accuracy"
     class_weights: Tensor | None
 
     def __init__(self, config: ClassificationConfig, model: nn.Module, spec: Spec):

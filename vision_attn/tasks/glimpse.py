@@ -1,7 +1,7 @@
 """Recognising with a moving eye: cross-entropy for the answers, REINFORCE for the places."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ class Glimpse(Task):
     answered. Mnih 2014, section 3.2 (arXiv:1406.6247).
     """
 
-    monitor: ClassVar[str] = "accuracy"
+    monitor: str = "accuracy"
     model: Any
 
     def __init__(self, config: GlimpseTaskConfig, model: Any, spec: Spec):

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterable
-from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from vision_attn.tasks.task import Task, evaluating
 class Multilabel(Task):
     """Learn which labels apply by binary cross-entropy; the best weights rank images best."""
 
-    monitor: ClassVar[str] = "average_precision"
+    monitor: str = "average_precision"
 
     def __init__(self, model: nn.Module, spec: Spec):
         super().__init__()

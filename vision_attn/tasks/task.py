@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ class Task(nn.Module, ABC):
     seeds before every step.
     """
 
-    monitor: ClassVar[str]
+    monitor: str
     """Which number of `evaluate` decides which weights are the best; larger is better."""
 
     model: nn.Module
