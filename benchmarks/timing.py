@@ -6,16 +6,20 @@ from collections.abc import Callable
 
 
 def ratios(
-    subjects: dict[str, Callable[[], object]], reference: str, repeats: int = 7, warmup: int = 2
+    subjects: dict[str, Callable[[], object]],
+    reference: str,
+    repeats: int = 7,
+    warmup: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, tuple[float, float]]:
     """Give for each subject the median seconds and the median ratio to the reference's turn."""
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     for turn in range(warmup + repeats):
         for name, run in subjects.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if turn >= warmup:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {
         name: (
             statistics.median(times),

@@ -56,6 +56,9 @@ class TrainConfig(Config):
     """Recompute blocks in the backward pass to save memory."""
     compile: bool = False
     """torch.compile the model; gains nothing on the CPU for small networks."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """What the ranks of torchrun hold: ddp all weights each; fsdp a part of weights, gradients and
+    optimizer each, for networks too large for one device."""
     device: str = "auto"
     """auto takes an accelerator where there is one, else the CPU; or cpu, cuda, cuda:1, mps ..."""
     evaluate_every: int = 500
@@ -90,6 +93,12 @@ class TrainConfig(Config):
             )
         yield from self._broken_rate()
         yield from self._broken_optimizer()
+        for name in ("channels_last", "compile"):
+            if self.parallel == "fsdp" and getattr(self, name):
+                yield (
+                    f"parallel=fsdp trains weights of plain layout without compilation, got "
+                    f"{name}=true; set {name}=false or parallel=ddp"
+                )
         if not re.fullmatch(r"[a-z]+(:\d+)?", self.device):
             yield f"device must be auto or like cpu, cuda or cuda:1, got {self.device}"
         if self.patience is not None and self.patience < 1:

@@ -24,6 +24,8 @@ from vision_attn.engine.distributed import (
 from vision_attn.engine.mirror import mirrored
 from vision_attn.engine.optim import rate_at, set_rate
 from vision_attn.engine.run import Run
+from vision_attn.engine.sharding import lent, whole
+from vision_attn.engine.shards import save_shards
 from vision_attn.engine.start import precision, prepare, resume
 from vision_attn.engine.training import Training
 from vision_attn.engine.watch import progress, show, stopping, tell_early
@@ -54,7 +56,8 @@ def fit(
     if over(training, config):
         return
     run.cut_metrics(training.lines)
-    network = DistributedDataParallel(task) if place.world > 1 else task
+    whole_weights = place.world > 1 and not training.twin
+    network = DistributedDataParallel(task) if whole_weights else task
     optimizer, parameters = training.optimizer, list(task.parameters())
 
     with (
@@ -75,7 +78,7 @@ def fit(
             task.at(step, config.steps)
             set_rate(optimizer, rate_at(step, config))
             numbers = backward(network, to(batch, place.device), config.accumulate, autocast)
-            numbers["gradient_norm"] = clip_grad_norm_(parameters, config.clip or math.inf)
+            numbers["gradient_norm"] = whole(clip_grad_norm_(parameters, config.clip or math.inf))
             means = mean_over_ranks(numbers | {"stop": torch.tensor(stop.heard > 0)}, place.device)
             stop.agreed = means.pop("stop") > 0
             check_finite(means, training, run)
@@ -169,22 +172,25 @@ def evaluate(training: Training, valid: Iterable[Any], run: Run, autocast: torch
     """Log what the weights (their average, if there is one) are worth, and keep the best."""
     task = training.average.task if training.average else training.task
     share_buffers(task)
-    with training.clock.paused(), autocast:
-        numbers = task.evaluate(valid)
-    training.evaluated = training.step
-    measured = {f"valid_{name}": number for name, number in numbers.items()}
-    run.log(training.step, **measured, seconds=training.clock.seconds)
-    score = numbers[task.monitor]
-    training.stale += 1
-    if score > training.best:
-        training.best, training.stale = score, 0
-        if leads():
-            save_weights(run.best, task.model, run.spec, step=training.step, score=score)
+    with lent(task, training.twin) as task:
+        with training.clock.paused(), autocast:
+            numbers = task.evaluate(valid)
+        training.evaluated = training.step
+        measured = {f"valid_{name}": number for name, number in numbers.items()}
+        run.log(training.step, **measured, seconds=training.clock.seconds)
+        score = numbers[task.monitor]
+        training.stale += 1
+        if score > training.best:
+            training.best, training.stale = score, 0
+            if leads():
+                save_weights(run.best, task.model, run.spec, step=training.step, score=score)
 
 
 def keep(training: Training, run: Run) -> None:
     """Save everything that the run is, so that it can go on from here."""
     training.lines, training.saved = run.lines, training.step
-    if leads():
-        with training.clock.paused():
+    with training.clock.paused():
+        if training.twin:
+            save_shards(run.last, training.state())
+        elif leads():
             save(run.last, training.state())

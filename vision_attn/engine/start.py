@@ -14,6 +14,8 @@ from vision_attn.engine.distributed import Place, leads, native_bf16
 from vision_attn.engine.memory import keep_freed_memory
 from vision_attn.engine.optim import build_optimizer
 from vision_attn.engine.run import Run
+from vision_attn.engine.sharding import hollow, shard
+from vision_attn.engine.shards import load_shards
 from vision_attn.engine.training import Training
 from vision_attn.engine.tuning import rest
 from vision_attn.tasks.task import Task
@@ -58,15 +60,20 @@ def prepare(task: Task, config: TrainConfig, place: Place) -> Training:
             )
         switch(True)
     average = Average(task, config.ema) if config.ema is not None else None
+    twin = None
+    if config.parallel == "fsdp":
+        twin = hollow(task)
+        for part in (task, average.task) if average else (task,):
+            shard(part, place)
     if config.compile:
         task.model.compile()
-    return Training(task, build_optimizer(task, config), average)
+    return Training(task, build_optimizer(task, config), average, twin)
 
 
 def resume(training: Training, run: Run) -> None:
     """Go on from the run's last checkpoint, if it has one."""
     if not run.last.exists():
         return
-    training.restore(load(run.last))
+    training.restore(load_shards(run.last, training) if training.twin else load(run.last))
     if leads():
         tqdm.write(f"resumed {run.folder} at step {training.step}", file=sys.stderr)

@@ -53,6 +53,8 @@ class Training:
     task: Task
     optimizer: Optimizer
     average: Average | None
+    twin: Task | None = None
+    """Lends whole weights to evaluation where the task's are cut over ranks."""
     clock: Clock = field(default_factory=Clock)
     step: int = 0
     """Updates done."""
