@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-ALL = ("vit", "explain", "caption", "glimpse", "scenes", "predict")
+ALL = ("vit", "explain", "caption", "glimpse", "scenes", "predict", "reading", "scale")
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:

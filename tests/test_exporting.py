@@ -1,6 +1,7 @@
 """A run leaves for other libraries, is opened by them, and comes back."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from vision_attn.__main__ import main
 from vision_attn.data.config import ScenesConfig
 from vision_attn.engine.checkpoint import save_weights
 from vision_attn.engine.run import Run
-from vision_attn.exporting import FORMATS, GRAPHS
+from vision_attn.exporting import FORMATS, GRAPHS, export
 from vision_attn.formats.reload import RELOAD
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.recipe import Recipe
@@ -117,6 +118,44 @@ def test_the_card_is_a_page_of_the_hub(vit, tmp_path):
     recipe = json.loads(page.partition("```json\n")[2].partition("```")[0])
     assert recipe["model"]["dim"] == 12
     assert str(vit.parent) not in page  # where it lies on this machine is nobody's business
+
+
+def test_no_place_of_this_machine_is_on_the_card(vit, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(vit, run)
+    data = {"name": "webdataset", "train": "/home/ann/bees-{00..09}.tar", "valid": "/data/v.tar"}
+    recipe = Run.open(run).recipe | {"data": data | {"test": None}, "init": "/home/ann/old"}
+    (run / "config.yaml").write_text(json.dumps(recipe))
+    export(run, "jax", tmp_path / "out")
+    page = (tmp_path / "out" / "README.md").read_text()
+    told = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    assert told["data"] == {
+        "name": "webdataset",
+        "train": "bees-{00..09}.tar",
+        "valid": "v.tar",
+        "test": None,
+    }
+    assert not [place for place in ("/home", "/data", str(tmp_path)) if place in page]
+
+
+@pytest.mark.parametrize("found", [0.125, float("nan")])
+def test_other_logits_are_refused_and_nothing_is_written(found, vit, tmp_path, monkeypatch, capsys):
+    opened = []
+
+    def difference(to, folder, trained, model):
+        opened.append(sorted(path.name for path in folder.iterdir()))
+        return found
+
+    monkeypatch.setattr("vision_attn.exporting.difference", difference)
+    out = tmp_path / "out"
+    assert main(["export", str(vit), "--to", "jax", "--out", str(out)]) == 2
+    assert f"got a difference of {found:.2g}; {out} is left as it was" in capsys.readouterr().err
+    assert opened == [["README.md", "model.npz", "spec.json"]]
+    assert list(tmp_path.iterdir()) == []
+    out.mkdir()
+    (out / "model.npz").write_bytes(b"earlier")
+    assert main(["export", str(vit), "--to", "jax", "--out", str(out)]) == 2
+    assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [("model.npz", b"earlier")]
 
 
 def test_the_numbers_of_the_test_come_before_those_of_validation(tmp_path):

@@ -11,14 +11,16 @@ from safetensors.torch import save_file
 
 from vision_attn.data.config import FolderConfig, ScenesConfig
 from vision_attn.engine.checkpoint import save_weights
+from vision_attn.engine.run import Run
+from vision_attn.exporting import FORMATS
 from vision_attn.formats import hugging_face, jax
 from vision_attn.formats.checkpoint import Checkpoint
-from vision_attn.formats.told import Told
+from vision_attn.formats.told import Told, from_transformers
 from vision_attn.formats.trained import Trained
 from vision_attn.models.config import ViTConfig
 from vision_attn.recipe import Recipe, read
 from vision_attn.spec import Spec
-from vision_attn.starting import open_start, prepared, start_from
+from vision_attn.starting import open_start, prepared, prepared_as_before, start_from
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ViTConfig(dim=12, depth=1, heads=3, patch_size=4)
@@ -90,6 +92,32 @@ def test_another_grid_and_head_are_fitted_and_told(run):
     ]
 
 
+@pytest.mark.parametrize("to", ["run", "timm", "hf", "jax", "torchvision"])
+def test_a_head_for_as_many_other_classes_starts_afresh(to, run, model, tmp_path):
+    init = run
+    if to != "run":
+        trained = Trained(CONFIG, SPEC, model.state_dict())
+        spec = {"spec.json": json.dumps(SPEC.to_dict()).encode()}
+        init = write(tmp_path / to, FORMATS[to](trained) | spec)
+    new = CONFIG.build(replace(SPEC, names=("ant", "mule", "zebra")))
+    fresh = new.head.weight.clone()
+    said = start_from(new, open_start(str(init)))
+    assert said == ["head: fresh weights, the checkpoint tells other classes, such as a for ant"]
+    assert torch.equal(new.head.weight, fresh)
+    new = CONFIG.build(replace(SPEC, names=("b", "c", "a")))
+    (said,) = start_from(new, open_start(str(init)))
+    assert said == "head: outputs put in the order of the model's classes"
+    assert torch.equal(new.head.weight, model.head.weight[[1, 2, 0]])
+
+
+def test_classes_that_transformers_only_numbers_are_unknown():
+    numbered = {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}
+    assert from_transformers(numbered, {}).names is None
+    many = {str(index): f"kind {index}" for index in range(12)}
+    shuffled = {"id2label": {key: many[key] for key in sorted(many)}}
+    assert from_transformers(shuffled, {}).names == tuple(many.values())
+
+
 def test_what_is_prepared_in_another_way_gets_a_line_each(run):
     model = CONFIG.build(replace(SPEC, mean=(0.1, 0.1, 0.1), crop=0.9, interpolation="nearest"))
     said = start_from(model, open_start(str(run)))
@@ -127,12 +155,43 @@ def test_what_data_leaves_open_comes_from_the_weights(tmp_path):
         model=CONFIG,
     )
     filled = prepared(recipe, start).data
+    assert filled.crop is None
     assert (filled.mean, filled.std) == (told.mean, (0.9, 0.9, 0.9))
     assert filled.interpolation == "bicubic"
     grey = recipe.model_copy(update={"data": FolderConfig(root=str(tmp_path), channels=1)})
     assert prepared(grey, start).data.mean == (0.3,)
     for same in (recipe, Recipe(data=ScenesConfig(), model=CONFIG)):
         assert prepared(same, None) is same
+
+
+def test_an_earlier_run_of_that_name_does_not_change_what_the_weights_tell(tmp_path):
+    recipe = Recipe(run=str(tmp_path / "run"), data=FolderConfig(root=str(tmp_path)), model=CONFIG)
+    means = {"mean": [0.7, 0.8, 0.9], "std": None, "interpolation": None}
+    Run.create(tmp_path / "run", recipe.to_dict() | {"data": means}, SPEC)
+    (tmp_path / "run" / "last.pt").touch()
+    start = Checkpoint(state={}, told=Told(mean=(0.1, 0.2, 0.6), std=(0.5, 0.5, 0.2)))
+    assert prepared(recipe, start).data.mean == (0.1, 0.2, 0.6)
+    assert prepared_as_before(recipe).data.mean == (0.7, 0.8, 0.9)
+
+
+@pytest.mark.parametrize("crop", [0.875, 1])
+def test_the_central_crop_comes_from_the_weights_unless_the_recipe_says(crop, tmp_path, model):
+    for number in range(8):
+        place = tmp_path / "ab"[number % 2] / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (31, 29), (30 * number, 90, 7)).save(place)
+    start = Checkpoint(state=model.state_dict(), told=Told(mean=SPEC.mean, crop=crop))
+    data = FolderConfig(root=str(tmp_path), image_size=24, valid_share=0.5)
+    assert data.build().spec.crop == 1
+    recipe = Recipe(run=str(tmp_path / "new"), data=data, model=CONFIG)
+    spec = prepared(recipe, start).data.build().spec
+    assert spec.crop == crop
+    assert not [line for line in start_from(CONFIG.build(spec), start) if "crop" in line]
+    said = recipe.model_copy(update={"data": replace(data, crop=0.5)})
+    spec = prepared(said, start).data.build().spec
+    assert spec.crop == 0.5
+    wanted = f"init: trained with crop={crop}, now the data has 0.5"
+    assert wanted in start_from(CONFIG.build(spec), start)
 
 
 def test_a_training_takes_and_keeps_the_preprocessing_of_its_weights(run, tmp_path, monkeypatch):
@@ -149,6 +208,7 @@ def test_a_training_takes_and_keeps_the_preprocessing_of_its_weights(run, tmp_pa
     train.main(arguments)
     stored = json.loads((tmp_path / "run" / "config.yaml").read_text())["data"]
     assert (stored["mean"], stored["interpolation"]) == ([0.2, 0.3, 0.4], "bilinear")
+    assert stored["crop"] == 1
     assert json.loads((tmp_path / "run" / "spec.json").read_text())["std"] == [0.5, 0.6, 0.7]
     run.rename(tmp_path / "gone")
     train.main(arguments)  # goes on, though the recipe still leaves mean and std open

@@ -18,23 +18,22 @@ from vision_attn.recipe import read
 from vision_attn.trained import load_model
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+FILES = sorted((ROOT / "configs").glob("*.yaml"))
+STUDIES = [path for path in FILES if path.stem.startswith("study_")]
+RECIPES = [path for path in FILES if path not in STUDIES]
 UNMEASURED = {
     "dates_lstm",
     "flickr8k_caption_hard",
-    "flickr8k_caption_soft",
     "flickr8k_caption_transformer",
     "mnist_cluttered_glimpse",
     "mnist_glimpse",
     "mnist_translated_glimpse",
     "reversal_lstm",
     "scenes_caption_glimpse",
-    "scenes_caption_gumbel",
-    "scenes_caption_hard",
     "scenes_caption_local",
-    "scenes_caption_soft",
     "scenes_caption_transformer",
     "scenes_glimpse",
+    "study_data_size",
 }
 """Recipes whose numbers are still to come; this only ever shrinks."""
 TINY = """\
@@ -179,7 +178,7 @@ def test_a_folder_without_weights_is_named(tmp_path):
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_recipe_tells_command_score_time_and_hardware(path):
     lines = path.read_text().splitlines()
     keys = [line.split()[1] for line in lines if line.startswith("# ") and len(line.split()) > 1]
@@ -189,7 +188,8 @@ def test_a_recipe_tells_command_score_time_and_hardware(path):
         "takes",
         "hardware",
     ]
-    assert f"python train.py configs/{path.name}" in path.read_text()
+    program = "vision-attn study" if path in STUDIES else "python train.py"
+    assert f"{program} configs/{path.name}" in path.read_text()
     assert ("not measured yet" in path.read_text()) == (path.stem in UNMEASURED)
 
 

@@ -12,6 +12,7 @@ from vision_attn.recipe import read, remarks
 from vision_attn.trained import load_model
 
 CAPTIONS = "data: {name: scene_captions}\nmodel: {name: captioner}\ntask: {name: captioning}\n"
+TAGS = "data: {name: csv_multilabel, file: TABLE}\nmodel: {name: vit}\ntask: {name: multilabel}\n"
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_a_lora_run_is_kept_as_a_plain_network(script, pretrained, capsys):
     parts = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
     layers = {f"blocks.0.{part}.weight" for part in parts}
     assert changed == layers | {"head.weight", "head.bias"}
-    assert evaluate(run)["images"] == 11
+    assert evaluate(run).numbers["images"] == 11
 
 
 def test_a_linear_probe_changes_the_head_alone(script, pretrained):
@@ -92,14 +93,16 @@ def test_skewed_sets_are_evened_out(script, tmp_path, setting):
 @pytest.mark.parametrize(
     ("text", "overrides", "said"),
     [
-        (GOOD, ["train.balanced=true"], "train.balanced: needs a set that lists its labels"),
+        (GOOD, ["train.balanced=true"], "train.balanced: needs a set that lists one label"),
         (GOOD, ["task.class_weights=balanced"], "task.class_weights: needs a set that lists"),
         (GOOD, ["task.class_weights=even"], "task.class_weights: must be balanced, a list of num"),
         (GOOD, ["tune.name=probe"], "tune.name: must be full, linear_probe, last_blocks or lora"),
+        (TAGS, ["train.balanced=true"], "train.balanced: needs a set that lists one label"),
         (CAPTIONS, ["tune.name=last_blocks"], "tune.name: a captioner keeps its encoder by model."),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path, text, overrides, said):
+    text = text.replace("TABLE", str(Path(__file__)))
     (line,) = mistakes(tmp_path, text, *overrides)
     assert line.startswith(f"command line: {said}")
 

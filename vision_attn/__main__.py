@@ -15,6 +15,7 @@ from vision_attn.arguments.looking import (
     add_glimpses,
     add_predict,
 )
+from vision_attn.arguments.studying import add_study
 from vision_attn.rules import foreseen
 
 COMMANDS = (
@@ -27,6 +28,7 @@ COMMANDS = (
     add_glimpses,
     add_probe,
     add_export,
+    add_study,
 )
 
 
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         chosen.run_command(chosen)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         if not foreseen(error):
             raise
         print(error, file=sys.stderr)

@@ -1,10 +1,13 @@
 """From a run to files that other libraries read, with a page about them; `vision-attn export`."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from vision_attn.data.places import places
 from vision_attn.engine.atomic import whole
 from vision_attn.engine.run import Run
 from vision_attn.formats import graphs, hub, hugging_face, jax, timm, torchvision
@@ -46,7 +49,8 @@ def export(run: Path, to: str, out: Path, *, push: str | None = None) -> Exporte
     """Write the best weights of a run into the folder `out`, in the format `to`, with a card.
 
     The library opens them again, where it is installed, and must find the same logits. `push` is
-    ORG/NAME on the Hugging Face hub. Raises ValueError for what the format cannot hold.
+    ORG/NAME on the Hugging Face hub. Raises ValueError for what the format cannot hold, and if the
+    logits are others; then nothing is written to `out`.
     """
     model, spec = load_model(run)
     config = getattr(model, "config", None)
@@ -65,23 +69,41 @@ def export(run: Path, to: str, out: Path, *, push: str | None = None) -> Exporte
         "spec.json": (json.dumps(spec.to_dict(), indent=2) + "\n").encode(),
         "README.md": page.encode(),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        with whole(out / name) as file:
-            file.write(content)
-    found = difference(to, out, trained, model)
-    assert found is None or found <= TOLERANCE, f"{out} has other logits, by {found}"
+    found = _write(files, out, lambda folder: difference(to, folder, trained, model))
     address = hub.push(out, push) if push else None
     return Exported([out / name for name in files], found, RELOAD[to][0], address)
 
 
+def _write(
+    files: Mapping[str, bytes], out: Path, compare: Callable[[Path], float | None]
+) -> float | None:
+    """Write files beside `out`, give what `compare` finds there, and move them if it is rounding.
+
+    Raises ValueError if it is more.
+    """
+    beside = out.resolve().parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=beside) as scratch:
+        for name, content in files.items():
+            with whole(Path(scratch, name)) as file:
+                file.write(content)
+        found = compare(Path(scratch))
+        if not (found is None or found <= TOLERANCE):
+            raise ValueError(
+                f"what is exported must have the logits of the run up to {TOLERANCE:g}, got a "
+                f"difference of {found:.2g}; {out} is left as it was, and another format may do"
+            )
+        out.mkdir(exist_ok=True)
+        for name in files:
+            os.replace(Path(scratch, name), out / name)
+    return found
+
+
 def _anywhere(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out where things lie on this machine, which is nobody's business."""
-    data = {
-        name: Path(x).name if name in ("root", "file", "valid_file", "test_file") and x else x
-        for name, x in recipe["data"].items()
-    }
-    return {name: x for name, x in recipe.items() if name not in ("run", "init")} | {"data": data}
+    named = {name: Path(place).name for name, place in places(recipe["data"]).items()}
+    kept = {name: x for name, x in recipe.items() if name not in ("run", "init")}
+    return kept | {"data": recipe["data"] | named}
 
 
 def _numbers(run: Run) -> dict[str, float]:

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from vision_attn.data.batch import Data, Labelled, Source
 from vision_attn.data.config import AugmentConfig
 from vision_attn.data.loader import share
+from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
+from vision_attn.held_out import open_data, recipe_of, take
 from vision_attn.recipe import Recipe, read
 from vision_attn.starting import open_start, prepared, start_from
 from vision_attn.tasks.task import evaluating
@@ -48,7 +50,7 @@ def probe(
     *overrides: str,
     neighbours: int = 20,
     shots: int = 10,
-    split: str = "test",
+    split: SplitName = "test",
     batch_size: int = 256,
     device: str = "auto",
 ) -> Probed:
@@ -59,10 +61,8 @@ def probe(
     training images a class (all of a class with fewer), its standard deviation over the draws of
     these, and the images. Raises ValueError if network or data do not allow it.
     """
-    model, data, remarks = _open(source, *overrides)
-    held = getattr(data, split)
-    if held is None:
-        raise ValueError(f"this data set has no {split} split; take --split valid")
+    model, data, runs, remarks = _open(source, *overrides)
+    held = take(data, split, *runs).source
     model.to(find(device).device)
     known, asked = (describe(model, part, batch_size) for part in (data.train, held))
     outputs = data.spec.outputs
@@ -144,32 +144,36 @@ def accuracy(answers: Float[Tensor, "query output"], labels: Int[Tensor, " query
     return (answers.argmax(1) == labels).double().mean().item()
 
 
-def _open(source: Path, *overrides: str) -> tuple[Network, Data, list[str]]:
+class _Opened(NamedTuple):
+    model: Network
+    data: Data
+    runs: list[Path]
+    """The run that trained the weights, if one did."""
+    remarks: list[str]
+
+
+def _open(source: Path, *overrides: str) -> _Opened:
     """Load the weights of a run, or those that a recipe starts from, and the data.
 
     Raises ValueError if a recipe names no weights, or a run's data is prepared otherwise.
     """
     if source.is_dir():
         model, spec = load_model(source)
-        data = _unchanged(read(source / "config.yaml", "init=null", *overrides))
-        if replace(data.spec, names=spec.names) != spec:
-            raise ValueError(
-                f"data must be prepared as in training, got {data.spec}, and the weights need "
-                f"{spec}"
-            )
-        return model, data, []
+        unchanged = _unchanged(recipe_of(source, *overrides))
+        return _Opened(model, open_data(unchanged, spec, same_classes=False), [source], [])
     recipe = read(source, *overrides)
     if recipe.init is None:
         raise ValueError(f"features of random weights tell nothing; give {source} an init=WEIGHTS")
     start = open_start(recipe.init)
-    data = _unchanged(prepared(recipe, start))
+    data = _unchanged(prepared(recipe, start)).data.build()
     model = recipe.model.build(data.spec)
-    return model, data, start_from(model, start)
+    runs = [Path(recipe.init)] if Path(recipe.init, "config.yaml").exists() else []
+    return _Opened(model, data, runs, start_from(model, start))
 
 
-def _unchanged(recipe: Recipe) -> Data:
-    """Open the data of a recipe, its training images without augmentation."""
+def _unchanged(recipe: Recipe) -> Recipe:
+    """Leave the training images of a recipe without augmentation."""
     settings: Any = recipe.data
-    if hasattr(settings, "augment"):
-        settings = replace(settings, augment=AugmentConfig())
-    return settings.build()
+    if not hasattr(settings, "augment"):
+        return recipe
+    return recipe.model_copy(update={"data": replace(settings, augment=AugmentConfig())})

@@ -38,6 +38,7 @@ from vision_attn.data.config import (
     TarConfig,
 )
 from vision_attn.data.multilabel_config import MultilabelCsvConfig
+from vision_attn.data.places import is_there, places
 from vision_attn.data.sequence_config import DatesConfig, ReversalConfig, SequencesConfig
 from vision_attn.data.stored_config import DatasetsConfig, ShardsConfig
 from vision_attn.engine.config import TrainConfig
@@ -173,9 +174,8 @@ def files_exist(data: DataConfig, init: str | None, run: str) -> Iterator[str]:
     remote = init is None or init.startswith((TIMM, HUB))
     if not remote and not Path(str(init)).exists() and not Path(run, "last.pt").exists():
         yield f"init: no such file or run folder (got {json.dumps(init)})"
-    for name in ("root", "file", "valid_file", "test_file"):
-        path = getattr(data, name, None)
-        if path is not None and not Path(path).exists() and not getattr(data, "download", False):
+    for name, path in places(vars(data)).items():
+        if not is_there(name, path) and not getattr(data, "download", False):
             remedy = "; data.download=true fetches the set" if hasattr(data, "download") else ""
             yield f"data.{name}: no such file or folder{remedy} (got {json.dumps(path)})"
 
@@ -215,11 +215,12 @@ def read(path: str | Path, *overrides: str) -> Recipe:
 
     Raises RecipeError, a line for each mistake. Imports neither torch nor data.
     """
-    entries = _entries(Path(path), *overrides)
+    entries = entries_of(Path(path), *overrides)
     return check(Recipe, entries, SECTIONS, unchecked=set())
 
 
-def _entries(path: Path, *overrides: str) -> Entries:
+def entries_of(path: Path, *overrides: str) -> Entries:
+    """Read the text of a recipe, unchecked, and the defaults that depend on it."""
     entries = Entries()
     entries.load(path)
     if entries.tree:
@@ -238,7 +239,7 @@ def read_model(path: Path) -> ModelConfig:
 
     Raises RecipeError if it is wrong.
     """
-    return check(Recipe, _entries(path), SECTIONS, {"data", "init", "train"}).model
+    return check(Recipe, entries_of(path), SECTIONS, {"data", "init", "train"}).model
 
 
 def reference(width: int) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vision_attn.formats.checkpoint import Checkpoint
     from vision_attn.trained import Network
 
-FILLED = ("mean", "std", "interpolation")
+FILLED = ("mean", "std", "interpolation", "crop")
 """What data leaves to the initial weights where it says null."""
 COMPARED = ("mean", "std", "interpolation", "crop", "image_size")
 
@@ -44,19 +44,23 @@ def open_start(init: str | None) -> Checkpoint | None:
 
 
 def prepared(recipe: Recipe, start: Checkpoint | None) -> Recipe:
-    """Fill what the data leaves open of preprocessing as the initial weights had it.
+    """Fill what the data leaves open of preprocessing as the initial weights, if any, had it."""
+    return _filled(recipe, vars(start.told)) if start else recipe
 
-    A run that goes on keeps what it began with.
-    """
-    from vision_attn.data.images import usual
+
+def prepared_as_before(recipe: Recipe) -> Recipe:
+    """Fill what the data leaves open of preprocessing as the run that goes on began with it."""
     from vision_attn.engine.run import Run
 
-    told: Mapping[str, Any] = vars(start.told) if start else {}
-    if Path(recipe.run, "last.pt").exists():
-        told = Run.open(recipe.run).recipe["data"]
+    return _filled(recipe, Run.open(recipe.run).recipe["data"])
+
+
+def _filled(recipe: Recipe, told: Mapping[str, Any]) -> Recipe:
+    from vision_attn.data.images import usual
+
     data: Any = recipe.data
     filled = {
-        name: told[name] if isinstance(told[name], str) else usual(told[name], data.channels)
+        name: usual(told[name], data.channels) if name in ("mean", "std") else told[name]
         for name in FILLED
         if getattr(data, name, "") is None and told.get(name) is not None
     }
@@ -84,8 +88,10 @@ def start_from(model: Network, start: Checkpoint | None) -> list[str]:
             f"weights are made for one number of heads, which no shape tells: init has "
             f"{start.told.heads} and the model {own}; set the model's heads to it"
         )
-    load = start_encoder if label_network else load_weights
-    fitted = load(model, start.state, grid=start.grid)
+    if label_network:
+        fitted = start_encoder(model, start.state, grid=start.grid)
+    else:
+        fitted = load_weights(model, start.state, grid=start.grid, names=start.told.names)
     return [*start.remarks, *fitted, *_differences(model, start)]
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from vision_attn.data.canvas_config import CanvasConfig
+from vision_attn.data.caption_config import CaptionsConfig
 from vision_attn.data.config import ImagesConfig
+from vision_attn.data.multilabel_config import MultilabelCsvConfig
 from vision_attn.engine.config import TrainConfig
 from vision_attn.models.caption_config import CaptionerConfig
 from vision_attn.tasks.config import ClassificationConfig
@@ -14,12 +16,14 @@ from vision_attn.tasks.config import ClassificationConfig
 
 def balance_needs_labels(data: Any, task: Any, train: TrainConfig) -> Iterator[str]:
     """Refuse to even out classes that are not known before training."""
-    if isinstance(data, ImagesConfig | CanvasConfig):
+    other = isinstance(data, MultilabelCsvConfig | CaptionsConfig)
+    if isinstance(data, ImagesConfig | CanvasConfig) and not other:
         return
+    needs = f"needs a set that lists one label an image, got data.name={data.name}"
     if train.balanced:
-        yield f"train.balanced: needs a set that lists its labels, got data.name={data.name}"
+        yield f"train.balanced: {needs}"
     if isinstance(task, ClassificationConfig) and task.class_weights == "balanced":
-        yield f"task.class_weights: needs a set that lists its labels, got data.name={data.name}"
+        yield f"task.class_weights: {needs}"
 
 
 def captioners_freeze_themselves(model: Any, tune: Any) -> Iterator[str]:

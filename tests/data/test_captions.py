@@ -14,6 +14,7 @@ from vision_attn.data.caption_config import (
 )
 from vision_attn.data.captions import Sentences
 from vision_attn.data.config import AugmentConfig
+from vision_attn.data.division import CHECKED, hold_out, keep_division
 from vision_attn.data.loader import Loader, share
 from vision_attn.language.tokens import tokens
 from vision_attn.language.vocabulary import END, UNKNOWN, Vocabulary
@@ -237,3 +238,29 @@ def test_batches_move_to_a_device_but_for_texts(tmp_path: Path):
 def test_impossible_settings_of_captions_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         config(Path("."), **settings)
+
+
+def test_some_of_the_images_keep_their_captions():
+    images = [[[5, 6, 2]], [[7, 2], [8, 9, 5, 2]], [], [[2]]]
+    part, expected = Sentences(images).only([3, 1]), Sentences([images[3], images[1]])
+    for found, wanted in zip(part.batch([0, 1]), expected.batch([0, 1]), strict=True):
+        assert torch.equal(found, wanted)
+
+
+def test_a_part_of_a_split_is_what_the_split_has_at_these_places(tmp_path):
+    whole = config(flickr8k(tmp_path)).build().valid
+    part = whole.only([1])
+    found, wanted = part.__getitems__([(0, 0)]), whole.__getitems__([(0, 1)])
+    assert (len(part), part.texts, found.texts) == (1, [whole.texts[1]], wanted.texts)
+    for one, other in zip(found[:3], wanted[:3], strict=True):
+        assert torch.equal(one, other)
+    assert part.digests() == whole.digests()[1:2]
+    assert part.references() == whole.references()[1:2]
+
+
+def test_captioned_images_that_trained_do_not_judge(tmp_path):
+    data = config(flickr8k(tmp_path)).build()
+    keep_division(tmp_path, data, fresh=True)
+    assert hold_out(tmp_path, data.valid, "valid") == (data.valid, CHECKED)
+    with pytest.raises(ValueError, match=r"9 of these 9 images trained the network, such as "):
+        hold_out(tmp_path, data.train, "valid")

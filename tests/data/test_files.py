@@ -62,6 +62,24 @@ def test_places_tell_split_and_class(tmp_path: Path, layout: str, kind: str):
     assert len(strays) == any("README" in place for place in places)
 
 
+@pytest.mark.parametrize("around", ["", "set/"])
+def test_a_folder_beside_those_of_splits_is_refused_by_name(tmp_path: Path, around: str):
+    places = ["train/square/1.png", "train/circle/2.png", "val/square/3.png", "meta/a/notes.txt"]
+    root = write(tmp_path / "root", *(around + place for place in places))
+    said = f"got {root}/{around}meta beside train, val; move it to another place"
+    with pytest.raises(ValueError, match=said):
+        list_folder(str(root))
+    with pytest.raises(ValueError, match=rf"root\.tar/{around}meta beside"):
+        list_tar(packed(root))
+
+
+def test_a_class_may_be_called_as_a_split_is(tmp_path: Path):
+    root = write(tmp_path / "root", "bus/1.png", "train/2.png", "car/3.png")
+    listing = list_folder(str(root))
+    assert listing.names == ("bus", "car", "train")
+    assert {file.split for file in listing.files} == {"train"}
+
+
 def test_long_names_in_a_tar_are_read_in_place(tmp_path: Path):
     places = [f"{'a' * 90}/{'b' * 99}/{i}.png" for i in range(3)] + ["c/d.png"]
     listing = list_tar(packed(write(tmp_path / "root", *places)))

@@ -52,6 +52,16 @@ def test_idx_files_are_found_and_read(tmp_path: Path, kind, packed: bool, place:
     assert labels.tolist() == [i % 10 for i in range(23)]
 
 
+def test_a_share_of_the_training_images_leaves_the_other_splits_alone(tmp_path: Path):
+    write_mnist(tmp_path)
+    whole = MnistConfig(root=str(tmp_path)).build()
+    part = MnistConfig(root=str(tmp_path), train_share=0.4, share_seed=3).build()
+    assert torch.bincount(part.train.labels).tolist() == [2] * 10
+    assert set(part.train.indices) < set(whole.train.indices)
+    assert np.array_equal(part.valid.indices, whole.valid.indices)
+    assert np.array_equal(part.test.indices, whole.test.indices)
+
+
 def test_torchvision_reads_the_same_idx_files(tmp_path: Path):
     write_mnist(tmp_path / "MNIST" / "raw", packed=False)
     theirs = torchvision.datasets.MNIST(str(tmp_path), train=False)

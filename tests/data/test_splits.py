@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vision_attn.data.splits import divide, stratified
+from vision_attn.data.splits import divide, portion, stratified
 
 LABELS = np.repeat(np.arange(5), [2, 13, 101, 37, 1])[np.random.default_rng(0).permutation(154)]
 ALL = np.arange(154)
@@ -61,3 +61,30 @@ def test_a_share_of_a_given_split_is_refused(name: str, share: str):
 def test_a_set_too_small_to_split_is_refused():
     with pytest.raises(ValueError, match="training and validation need images"):
         divide(np.arange(3), ["train"] * 3, np.arange(3), seed=0)
+
+
+def test_a_portion_has_its_share_of_each_class_and_lies_inside_larger_ones():
+    inside: set[int] = set()
+    for share, counts in (
+        (0.01, [1, 1, 1, 1, 1]),
+        (0.1, [1, 1, 10, 4, 1]),
+        (0.3, [1, 4, 30, 11, 1]),
+        (1.0, [2, 13, 101, 37, 1]),
+    ):
+        chosen = portion(LABELS, ALL, share, seed=5)
+        assert np.bincount(LABELS[chosen]).tolist() == counts
+        assert inside <= set(chosen.tolist())
+        inside = set(chosen.tolist())
+
+
+def test_the_seed_of_a_portion_decides_and_touches_nothing_else():
+    parts = [
+        divide(LABELS, ["train"] * 154, ALL, seed=1, test_share=0.2, train_share=0.3, share_seed=k)
+        for k in (5, 5, 6)
+    ]
+    assert np.array_equal(parts[0]["train"], parts[1]["train"])
+    assert not np.array_equal(parts[0]["train"], parts[2]["train"])
+    whole = divide(LABELS, ["train"] * 154, ALL, seed=1, test_share=0.2)
+    for name in ("valid", "test"):
+        assert all(np.array_equal(part[name], whole[name]) for part in parts)
+    assert set(parts[2]["train"]) < set(whole["train"])

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import tarfile
 import threading
 import time
 
@@ -12,7 +14,7 @@ from PIL import Image
 from tiny_runs import draw
 
 from vision_attn.__main__ import main
-from vision_attn.data.config import ScenesConfig
+from vision_attn.data.config import FolderConfig, ScenesConfig, TarConfig
 from vision_attn.data.decode import decode
 from vision_attn.data.transforms import evaluate_batch
 from vision_attn.explaining import predict as command
@@ -20,6 +22,9 @@ from vision_attn.explaining import tables
 from vision_attn.explaining.ahead import ahead
 from vision_attn.explaining.journal import Journal
 from vision_attn.explaining.predict import predict
+from vision_attn.explaining.sources import Split
+from vision_attn.models.config import ViTConfig
+from vision_attn.recipe import Recipe
 from vision_attn.trained import load_model
 
 
@@ -126,6 +131,50 @@ def test_a_call_that_was_cut_short_goes_on(runs, tmp_path, monkeypatch):
     assert out.read_bytes() == whole.read_bytes()
 
 
+def test_what_was_said_of_a_file_that_changed_since_is_forgotten(runs, tmp_path, monkeypatch):
+    for place in range(4):
+        draw(tmp_path / f"{place}.png", seed=place)
+    out, append = tmp_path / "preds.csv", Journal.append
+
+    def killed_after_one(journal, lines):
+        if journal.path.read_text().count("\n") > 1:
+            raise KeyboardInterrupt
+        append(journal, lines)
+
+    settings = {"batch_size": 2, "device": "cpu"}
+    pattern = str(tmp_path / "*.png")
+    monkeypatch.setattr(Journal, "append", killed_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        predict(str(runs["vit"]), [pattern], out, **settings)
+    monkeypatch.setattr(Journal, "append", append)
+    draw(tmp_path / "0.png", seed=11)
+    os.utime(tmp_path / "0.png", ns=(1, 1))  # a clock may be too coarse to tell the two apart
+    assert predict(str(runs["vit"]), [pattern], out, **settings).finished == 0
+    again = expected(runs["vit"], tmp_path / "0.png")
+    assert float(rows(out)[0]["probability"]) == pytest.approx(again[0][1], rel=1e-4)
+
+
+def test_images_of_a_set_are_told_by_the_files_that_keep_them(tmp_path):
+    for place in range(8):
+        folder = tmp_path / "photos" / "ab"[place % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        draw(folder / f"{place}.png", seed=place)
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        tar.add(tmp_path / "photos", "photos")
+    folder = FolderConfig(root=str(tmp_path / "photos"), image_size=24, valid_share=0.5)
+    packed = TarConfig(file=str(tmp_path / "photos.tar"), image_size=24, valid_share=0.5)
+    for data in (folder, packed, ScenesConfig(image_size=24, train=7, valid=5, test=5)):
+        recipe = Recipe(data=data, model=ViTConfig())
+        (tmp_path / "r.yaml").write_text(json.dumps(recipe.to_dict()))
+        source = Split(tmp_path / "r.yaml", data.build().spec)
+        if data is folder:
+            assert source.files == source.paths
+        else:
+            kept = {str(tmp_path / "photos.tar")} if data is packed else {""}
+            assert set(source.files) == kept
+        assert len(source.files) == len(source) == len(source.paths)
+
+
 def test_what_another_network_said_is_forgotten(runs, tmp_path):
     draw(tmp_path / "a.png", seed=1)
     kept = tmp_path / "preds.csv.journal"
@@ -162,6 +211,17 @@ def test_not_one_usable_image_is_an_error(runs, tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     with pytest.raises(ValueError, match=r"none of 1 images could be used.*\n.*notes.txt"):
         predict(str(runs["vit"]), [str(tmp_path / "notes.txt")], tmp_path / "p.csv")
+
+
+def test_a_call_that_failed_may_be_made_again_once_the_file_is_mended(runs, tmp_path):
+    image, out = tmp_path / "a.png", tmp_path / "p.csv"
+    image.write_text("no picture")
+    with pytest.raises(ValueError, match="none of 1 images could be used"):
+        predict(str(runs["vit"]), [str(image)], out)
+    assert not (tmp_path / "p.csv.journal").exists()
+    draw(image, seed=1)
+    found = predict(str(runs["vit"]), [str(image)], out)
+    assert (found.finished, found.problems, len(rows(out))) == (0, 0, 1)
 
 
 def test_parquet_in_several_groups_is_one_table(tmp_path, monkeypatch):

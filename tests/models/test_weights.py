@@ -100,6 +100,34 @@ def test_a_checkpoint_without_a_head_gets_a_fresh_one_and_says_so():
     assert torch.equal(new.head.weight, fresh)
 
 
+OTHERS = {
+    "vit": dataclasses.replace(CONFIG, distilled=True),
+    "resnet": ResNetConfig(depths=(1, 1, 1, 1), channels=(6, 10, 14, 22)),
+}
+
+
+@pytest.mark.parametrize("config", OTHERS.values(), ids=OTHERS)
+def test_as_many_other_classes_get_a_fresh_head(config):
+    old, new = config.build(SPEC), config.build(SPEC)
+    fresh = {name: x.clone() for name, x in new.state_dict().items()}
+    (change,) = load_weights(new, old.state_dict(), names=("a", "b", "d"))
+    assert change == "head: fresh weights, the checkpoint tells other classes, such as d for c"
+    for name, x in new.state_dict().items():
+        kept = fresh if name.startswith(("head", "fc.")) else old.state_dict()
+        assert torch.equal(x, kept[name])
+
+
+@pytest.mark.parametrize("config", OTHERS.values(), ids=OTHERS)
+def test_the_same_classes_in_another_order_keep_their_outputs(config):
+    turned = dataclasses.replace(SPEC, names=("c", "a", "b"))
+    old, new = config.build(SPEC).eval(), config.build(turned).eval()
+    (change,) = load_weights(new, old.state_dict(), names=SPEC.names)
+    assert change == "head: outputs put in the order of the model's classes"
+    images = torch.randn(2, 3, 35, 35, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(new(images), old(images)[:, [2, 0, 1]])
+    assert load_weights(config.build(turned), old.state_dict()) == []  # of unknown classes
+
+
 def test_another_kind_of_vit_is_told_with_the_settings_that_fit():
     rich = dataclasses.replace(
         CONFIG, registers=2, layer_scale=0.1, distilled=True, qk_norm=True, qkv_bias=False

@@ -46,7 +46,8 @@ class Noise:
 def held(one, split="test"):
     source = Noise(one.model, 1)
     fitting = Noise(one.model, 2, 23).all() if split == "test" else None
-    return Held(split=split, source=source, batches=source.all(), fitting=fitting)
+    words = ", of which more is known"
+    return Held(split=split, source=source, words=words, batches=source.all(), fitting=fitting)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,9 @@ def test_temperature_is_fitted_on_the_validation_images_alone(judged):
     assert numbers["temperature"] != pytest.approx(
         best_temperature(answers(one, Noise(one.model, 1))), rel=1e-2
     )
-    assert "on the validation images its cross-entropy" in (out / "report.md").read_text()
+    text = (out / "report.md").read_text()
+    assert "on the validation images its cross-entropy" in text
+    assert "On 11 test images, of which more is known. Made" in text
 
 
 def test_the_validation_split_gets_no_temperature_and_is_said_to_flatter(tmp_path):

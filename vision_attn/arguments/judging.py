@@ -10,10 +10,12 @@ from vision_attn.arguments.kinds import names, positive
 
 def add_evaluate(commands: Any) -> None:
     """Offer `evaluate RUN`: judge a run's best weights on a split, in a report."""
-    parser = commands.add_parser("evaluate", help="judge a run's best weights on the test split")
+    parser = commands.add_parser("evaluate", help="judge a run's best weights on held-out images")
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("overrides", nargs="*", metavar="data.FIELD=VALUE", help="for moved data")
-    parser.add_argument("--split", choices=("test", "valid"), default="test")
+    parser.add_argument(
+        "--split", choices=("test", "valid"), help="default: test, or valid where there is no test"
+    )
     parser.add_argument(
         "--out", type=Path, help="folder of the report (default: RUN/evaluation/SPLIT)"
     )
@@ -29,11 +31,11 @@ def add_evaluate(commands: Any) -> None:
 
         options = vars(chosen).copy()
         del options["run_command"]
-        numbers, report = examine(options.pop("run"), *options.pop("overrides"), **options)
-        for name, number in numbers.items():
-            print(f"{chosen.split} {name} = {number:.6g}")
-        if report:
-            print(f"report: {report}")
+        found = examine(options.pop("run"), *options.pop("overrides"), **options)
+        for name, number in found.numbers.items():
+            print(f"{found.split} {name} = {number:.6g}")
+        if found.report:
+            print(f"report: {found.report}")
 
     parser.set_defaults(run_command=run)
 

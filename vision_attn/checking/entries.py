@@ -12,6 +12,7 @@ Place = tuple[str, ...]
 """Keys from the top down: ("model", "depth")."""
 COMMAND_LINE = "command line"
 FAILED = object()
+SECTIONED = "a recipe has the sections data, model, task and train"
 
 
 class Mistake(NamedTuple):
@@ -58,8 +59,8 @@ class Entries:
     origins: dict[Place, str] = field(default_factory=lambda: {(): "recipe"})
     mistakes: list[Mistake] = field(default_factory=list)
 
-    def load(self, path: Path) -> None:
-        """Take the entries of a YAML file."""
+    def load(self, path: Path, expected: str = SECTIONED) -> None:
+        """Take the entries of a YAML file; `expected` says what an empty one lacks."""
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -68,7 +69,7 @@ class Entries:
         if isinstance(tree, dict) and tree:
             self.tree = tree
         elif not self.mistakes:
-            self._refuse(str(path), (), "a recipe has the sections data, model, task and train")
+            self._refuse(str(path), (), expected)
         return None
 
     def override(self, text: str) -> None:
@@ -88,6 +89,19 @@ class Entries:
         if (parsed := self._parse(value, place, COMMAND_LINE)) is not FAILED:
             branch[place[-1]] = parsed
         return None
+
+    def lay(self, other: "Entries", place: Place) -> None:
+        """Lay what is said at a place elsewhere over these entries, setting by setting."""
+        branch: Any = other.tree
+        for key in place:
+            branch = branch.get(key, {})
+        self.tree = _laid(self.tree, branch)
+        depth = len(place)
+        self.origins |= {
+            at[depth:]: origin
+            for at, origin in other.origins.items()
+            if at[:depth] == place and at != place
+        }
 
     def known(self, place: Place) -> Place:
         """Find the entry itself, or else the section around it, that was written somewhere."""
@@ -130,6 +144,16 @@ class Entries:
             self.origins[here] = origin
             tree[key] = self._plain(loader, value_node, here, source)
         return tree
+
+
+def _laid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Join two trees; where both have a value, that from above counts."""
+    both = {
+        key: _laid(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+    }
+    return below | above | both
 
 
 def _line(source: str, mark: yaml.Mark | None) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from typing import Self
 
 import numpy as np
 import torch
@@ -47,6 +48,11 @@ class Sentences:
                 row[: stop - start] = self.numbers[start:stop]
         return torch.from_numpy(words), torch.from_numpy(lengths)
 
+    def only(self, images: Sequence[int]) -> "Sentences":
+        """Give the captions of some images."""
+        captions = [self.numbers[slice(*ends)].tolist() for ends in pairwise(self.starts)]
+        return Sentences([captions[self.firsts[i] : self.firsts[i + 1]] for i in images])
+
 
 class Captions(Photographs):
     """One split of a set of captioned images; `told` adds the texts to every batch."""
@@ -75,6 +81,13 @@ class Captions(Photographs):
     def references(self) -> list[list[list[str]]]:
         """Give the words of all captions of all images, in order."""
         return [[tokens(text) for text in texts] for texts in self.texts]
+
+    def only(self, places: list[int]) -> Self:
+        """Give a split of some of the images and their captions."""
+        part = super().only(places)
+        part.texts = [self.texts[place] for place in places]
+        part.sentences = self.sentences.only(places)
+        return part
 
 
 def build(config: CaptionsConfig, listing: CaptionListing) -> Data:

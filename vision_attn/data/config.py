@@ -102,6 +102,11 @@ class ImagesConfig(Config):
     where the set has a validation split of its own."""
     split_seed: int = 0
     """Of splits and augmentation, not of the run: the same seed holds out the same images."""
+    train_share: float = 1.0
+    """Share of each class's training images that train, (0, 1], at least one image; a smaller share
+    lies inside a larger one."""
+    share_seed: int = 0
+    """Chooses the images of `train_share`; other splits do not depend on it."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -117,6 +122,15 @@ class ImagesConfig(Config):
                 )
         if self.valid_share is not None and not 0 < self.valid_share < 1:
             yield f"valid_share must be in (0, 1), got {self.valid_share}"
+        if not 0 < self.train_share <= 1:
+            yield f"train_share must be in (0, 1], got {self.train_share}"
+        if self.share_seed < 0:
+            yield f"share_seed must be 0 or more, got {self.share_seed}"
+        if self.share_seed and self.train_share == 1:
+            yield (
+                f"share_seed chooses among images only where train_share is below 1, got "
+                f"share_seed={self.share_seed}; leave it out"
+            )
         if not 0 <= self.augment.shift < self.image_size:
             yield (
                 f"augment.shift must be smaller than the image, got {self.augment.shift} for "
@@ -130,8 +144,9 @@ class ImagesConfig(Config):
 class FilesConfig(ImagesConfig):
     """What sets of image files have in common."""
 
-    crop: float = 1.0
-    """Share of the shorter side that the central crop keeps, (0, 1]; for ImageNet often 0.875."""
+    crop: float | None = None
+    """Share of the shorter side that the central crop keeps, (0, 1]; for ImageNet often 0.875; None
+    for that of `init`, else 1."""
     interpolation: Literal["bilinear", "bicubic", "nearest"] | None = None
     """How images are resized; None for the way of `init`, else bilinear."""
     test_share: float = 0.0
@@ -145,7 +160,7 @@ class FilesConfig(ImagesConfig):
 
     def _broken(self) -> Iterator[str]:
         yield from super()._broken()
-        if not 0 < self.crop <= 1:
+        if self.crop is not None and not 0 < self.crop <= 1:
             yield f"crop must be in (0, 1], got {self.crop}"
         if not 0 <= self.test_share < 1:
             yield f"test_share must be in [0, 1), got {self.test_share}"

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vision_attn.data.batch import Data
+from vision_attn.data.splits import SplitName
 
 TABLE = "split.csv"
+CHECKED = ", which it was not trained on"
+BY_PLACE = f"{CHECKED} as far as their places tell: {TABLE} of this run has no digests"
+UNCHECKED = f"; whether it was trained on them was not checked: that takes files and a {TABLE}"
 
 
 class Placed(NamedTuple):
@@ -19,6 +23,16 @@ class Placed(NamedTuple):
     split: str
     place: str
     """Where in the set it lies, wherever the set may be moved."""
+    digest: str
+    """Of its content, in hexadecimal; empty in tables of earlier versions."""
+
+
+class HeldOut(NamedTuple):
+    """The images of a split that judge a run."""
+
+    source: Any
+    words: str
+    """What is to be said after their number: whether they had a part in the run."""
 
 
 def division(data: Data) -> Iterator[Placed]:
@@ -26,9 +40,10 @@ def division(data: Data) -> Iterator[Placed]:
     for name in ("train", "valid", "test"):
         split: Any = getattr(data, name)
         if hasattr(split, "file"):
-            for file in filter(None, map(split.file, range(len(split)))):
+            files = list(filter(None, map(split.file, range(len(split)))))
+            for file, digest in zip(files, split.digests() if files else (), strict=True):
                 path = os.path.abspath(file.path) + str(file).removeprefix(file.path)
-                yield Placed(path, file.label, name, file.place)
+                yield Placed(path, file.label, name, file.place, digest)
 
 
 def keep_division(folder: Path, data: Data, *, fresh: bool) -> None:
@@ -39,7 +54,7 @@ def keep_division(folder: Path, data: Data, *, fresh: bool) -> None:
     rows = list(division(data))
     path = folder / TABLE
     if path.exists() and not fresh:
-        then, now = _splits(path), {row.place: row.split for row in rows}
+        then, now = ({row.place: row.split for row in x} for x in (_rows(path), rows))
         if differing := [place for place in now | then if now.get(place) != then.get(place)]:
             raise ValueError(
                 f"{path} says how this run divides its images, but {len(differing)} of them are "
@@ -53,21 +68,43 @@ def keep_division(folder: Path, data: Data, *, fresh: bool) -> None:
             writer.writerows(rows)
 
 
-def check_held_out(folder: Path, source: Any) -> None:
-    """Raise ValueError if images of a split trained the run of a folder."""
+def hold_out(folder: Path, source: Any, split: SplitName) -> HeldOut:
+    """Hold the images of a split that judges the run of a folder against those that made it.
+
+    These trained it or, for the test, chose its weights. They are told by content, wherever they
+    lie, and by their place in the set. Twins of them in the run's own split are left out. Raises
+    ValueError if others are among the images, or none is left.
+    """
     path = folder / TABLE
-    if not path.exists() or not hasattr(source, "file"):
-        return
-    trained = {place for place, split in _splits(path).items() if split == "train"}
-    places = [file.place for file in filter(None, map(source.file, range(len(source))))]
-    if seen := [place for place in places if place in trained]:
+    files: list[Any] = [None]
+    if hasattr(source, "file"):
+        files = [source.file(index) for index in range(len(source))]
+    if not path.exists() or None in files:
+        return HeldOut(source, UNCHECKED)
+    rows = _rows(path)
+    made = [row for row in rows if row.split == "train" or (split, row.split) == ("test", "valid")]
+    places, digests = ({getattr(row, key) for row in made} - {""} for key in ("place", "digest"))
+    own = {(row.place, row.digest) for row in rows if row.split == split}
+    new, strange = [], []
+    for index, (file, digest) in enumerate(zip(files, source.digests(), strict=True)):
+        if file.place not in places and digest not in digests:
+            new.append(index)
+        elif (file.place, digest) not in own:
+            strange.append(file)
+    if strange or not new:
+        chose = " or chose its weights" if split == "test" else ""
         raise ValueError(
-            f"{len(seen)} of these {len(places)} images trained the network, such as {seen[0]}: "
-            f"files were added or removed since; put them back, or, of plain files, take the split "
-            f"of the run by data.name=csv data.file={path}"
+            f"{len(files) - len(new)} of these {len(files)} images trained the network{chose}, "
+            f"such as {(strange or files)[0]}; judge by others, or, if plain files were "
+            f"added or removed since, take the split of the run by data.name=csv data.file={path}"
         )
+    words = CHECKED if digests else BY_PLACE if places else UNCHECKED
+    if len(new) == len(files):
+        return HeldOut(source, words)
+    twins = f" ({len(files) - len(new):,} more are left out, for their twins had a part in it)"
+    return HeldOut(source.only(new), words + twins)
 
 
-def _splits(path: Path) -> dict[str, str]:
+def _rows(path: Path) -> list[Placed]:
     with path.open(newline="") as file:
-        return {row["place"]: row["split"] for row in csv.DictReader(file)}
+        return [Placed(**{"digest": "", **row}) for row in csv.DictReader(file)]

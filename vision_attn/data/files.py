@@ -134,7 +134,7 @@ def _listing(
     source: str, found: list[tuple[PurePosixPath, File]], strays: list[Problem] | None = None
 ) -> Listing:
     """Tell split and class of files from their places."""
-    depth = _depth([place for place, _ in found])
+    depth = _depth(PurePosixPath(source), [place for place, _ in found])
     files, strays = [], list(strays or [])
     for place, file in found:
         folders = place.parts[:-1]
@@ -146,15 +146,24 @@ def _listing(
     return _checked(source, files, strays)
 
 
-def _depth(places: list[PurePosixPath]) -> int:
-    """Count the folders above those of the classes: common ones, and one for each split."""
+def _depth(root: PurePosixPath, places: list[PurePosixPath]) -> int:
+    """Count the folders above those of the classes: common ones, and one for each split.
+
+    Raises ValueError if something else lies beside splits; a class may well be called train.
+    """
     places = [place for place in places if len(place.parts) > 1]
     tops = {place.parts[0] for place in places}
     if tops and tops <= FOLDERS.keys():
         return 1
+    splits = {x.parts[0] for x in places if x.parts[0] in FOLDERS and len(x.parts) > 2}
+    if beside := splits and sorted(tops - FOLDERS.keys()):
+        raise ValueError(
+            f"folders of splits must have no others beside them, got {root / beside[0]} beside "
+            f"{', '.join(sorted(splits))}; move it to another place"
+        )
     inside = [PurePosixPath(*place.parts[1:]) for place in places]
     if len(tops) == 1 and any(len(place.parts) > 1 for place in inside):
-        return 1 + _depth(inside)
+        return 1 + _depth(root / next(iter(tops)), inside)
     return 0
 
 

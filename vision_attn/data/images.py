@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -57,6 +58,16 @@ class Photographs:
         files = self.pictures.files
         return files[self.indices[index]] if files else None
 
+    def digests(self) -> list[str]:
+        """Fingerprint the file of every image, in hexadecimal."""
+        return [f"{digest:016x}" for digest in self.pictures.digests[self.indices].tolist()]
+
+    def only(self, places: list[int]) -> Self:
+        """Give a split of some of the images."""
+        part = copy(self)
+        part.indices = self.indices[places]
+        return part
+
 
 class Split(Photographs):
     """One split of a set of labelled images."""
@@ -76,6 +87,12 @@ class Split(Photographs):
     def __getitems__(self, keys: list[Key]) -> Labelled:
         """Give a batch of prepared images with their labels."""
         return Labelled(self.prepared(keys), self.labels[[index for _, index in keys]])
+
+    def only(self, places: list[int]) -> Self:
+        """Give a split of some of the images and their labels."""
+        part = super().only(places)
+        part.labels = self.labels[places]
+        return part
 
 
 class Opened(NamedTuple):
@@ -103,6 +120,8 @@ def build(config: FilesConfig, listing: Listing) -> Data:
         seed=config.split_seed,
         valid_share=config.valid_share,
         test_share=config.test_share,
+        train_share=config.train_share,
+        share_seed=config.share_seed,
     )
     problems = listing.strays + opened.problems
     data = assemble(config, spec, (opened.train, opened.rest), listing.labels, parts, problems)
@@ -117,7 +136,7 @@ def specify(config: FilesConfig, names: tuple[str, ...]) -> Spec:
         channels=config.channels,
         mean=config.mean or usual(IMAGENET_MEAN, config.channels),
         std=config.std or usual(IMAGENET_STD, config.channels),
-        crop=config.crop,
+        crop=config.crop or 1.0,
         interpolation=config.interpolation or "bilinear",
     )
 
@@ -127,17 +146,18 @@ def open_files(config: FilesConfig, files: Sequence[Stored], spec: Spec) -> Open
 
     Raises ValueError if more than `bad_share` of the files are unusable.
     """
-    evaluated = Files(files, config.channels, math.ceil(config.image_size / config.crop))
-    trained = evaluated._replace(at_least=_needed(config))
+    evaluated = Files(files, config.channels, math.ceil(config.image_size / spec.crop))
+    trained = evaluated._replace(at_least=_needed(config, spec))
     stored = _stored(config, trained)
     values, digests, problems = read_all(evaluated, spec, stored)
     few(problems, len(files), config.bad_share)
     bad = {problem.path for problem in problems}
     usable = np.array([i for i, file in enumerate(files) if str(file) not in bad], np.int64)
     if stored:
-        pixels = Pixels(values, files)
+        pixels = Pixels(values, files, digests)
         return Opened(pixels, pixels, usable, digests, problems)
-    return Opened(trained, evaluated, usable, digests, problems)
+    train, rest = (way._replace(digests=digests) for way in (trained, evaluated))
+    return Opened(train, rest, usable, digests, problems)
 
 
 def assemble(
@@ -171,10 +191,10 @@ def usual(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
     return (round(sum(numbers) / len(numbers), 4),) * channels
 
 
-def _needed(config: FilesConfig) -> int:
+def _needed(config: FilesConfig, spec: Spec) -> int:
     """Count the pixels of a shorter side that let the smallest random crop still fill the image."""
     smallest = 1.0 if config.augment.crop_scale is None else config.augment.crop_scale * 3 / 4
-    return math.ceil(config.image_size / (config.crop * math.sqrt(smallest)))
+    return math.ceil(config.image_size / (spec.crop * math.sqrt(smallest)))
 
 
 def _stored(config: FilesConfig, files: Files) -> bool:

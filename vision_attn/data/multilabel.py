@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -42,6 +42,12 @@ class TaggedSplit(Photographs):
     def __getitems__(self, keys: list[Key]) -> Tagged:
         """Give a batch of prepared images with their labels."""
         return Tagged(self.prepared(keys), self.labels[[index for _, index in keys]])
+
+    def only(self, places: list[int]) -> Self:
+        """Give a split of some of the images and their labels."""
+        part = super().only(places)
+        part.labels = self.labels[places]
+        return part
 
 
 class TagListing(NamedTuple):
@@ -117,6 +123,8 @@ def build(config: MultilabelCsvConfig) -> Data:
         seed=config.split_seed,
         valid_share=config.valid_share,
         test_share=config.test_share,
+        train_share=config.train_share,
+        share_seed=config.share_seed,
     )
     if not tags[parts["train"]].any(0).all():
         missing = [

@@ -150,7 +150,15 @@ def _data(config: PublicConfig, names: tuple[str, ...], train: Half, test: Half 
     given: list[SplitName] = ["train"] * len(train.labels)
     given += ["test"] * (len(labels) - len(given))
     indices = np.arange(len(labels))
-    parts = divide(labels, given, indices, seed=config.split_seed, valid_share=config.valid_share)
+    parts = divide(
+        labels,
+        given,
+        indices,
+        seed=config.split_seed,
+        valid_share=config.valid_share,
+        train_share=config.train_share,
+        share_seed=config.share_seed,
+    )
     values = np.empty((len(labels), *spec.image_size, spec.channels), np.uint8)
     for place, image in enumerate(image for half in halves for image in half.images):
         values[place] = fit(_converted(image, config.channels), spec)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from vision_attn.data.loader import read_ahead
 from vision_attn.data.transforms import Image, Images, fit
 from vision_attn.spec import Spec
 
+Digests: TypeAlias = UInt64[np.ndarray, " image"]
+NONE: Digests = np.zeros(0, np.uint64)
+"""Of images that are no files, or before these were read."""
 CHUNK = 32
 """Files that a process decodes at a time while a set is opened."""
 
@@ -29,6 +32,10 @@ class Pictures(Protocol):
     def files(self) -> Sequence[Stored]:
         """Say where the images come from; nothing where they are no files."""
 
+    @property
+    def digests(self) -> Digests:
+        """Fingerprint each file."""
+
     def __call__(self, indices: list[int]) -> Images:
         """Read the images at these indices."""
 
@@ -38,6 +45,7 @@ class Pixels(NamedTuple):
 
     values: UInt8[Tensor, "image row column channel"]
     files: Sequence[Stored] = ()
+    digests: Digests = NONE
 
     def __call__(self, indices: list[int]) -> Images:
         """Copy the images at these indices."""
@@ -51,6 +59,7 @@ class Files(NamedTuple):
     channels: int
     at_least: int = 0
     """Pixels of the shorter side that a large JPEG keeps; 0 for all."""
+    digests: Digests = NONE
 
     def __call__(self, indices: list[int]) -> Images:
         """Read and decode the files at these indices; raises ValueError naming a bad one."""
@@ -120,7 +129,7 @@ class Everything(NamedTuple):
 
     values: UInt8[Tensor, "image row column channel"]
     """Fitted pixels; empty if they were not to be kept."""
-    digests: UInt64[np.ndarray, " image"]
+    digests: Digests
     """Fingerprint of each file; 0 for those that are unusable."""
     problems: list[Problem]
 

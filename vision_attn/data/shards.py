@@ -1,13 +1,12 @@
 """Shards in the layout of webdataset: tars in which NAME.jpg and NAME.cls make a sample."""
 
-import glob
-import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from vision_attn.data.batch import Problem
 from vision_attn.data.files import File, Listing
+from vision_attn.data.places import matching
 from vision_attn.data.splits import SplitName
 
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "ppm", "pgm"})
@@ -40,22 +39,11 @@ def list_shards(train: str, valid: str | None = None, test: str | None = None) -
 
 
 def shards(pattern: str) -> list[str]:
-    """Expand {000..009} and wildcards to the files there are, in order."""
-    found = sorted(path for one in _braces(pattern) for path in glob.glob(one))
+    """Expand {000..009} and wildcards to the files there are; ValueError if there are none."""
+    found = matching(pattern)
     if not found:
         raise ValueError(f"a pattern must name shards, got {pattern}: no such file")
     return found
-
-
-def _braces(pattern: str) -> Iterator[str]:
-    found = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
-    if found is None:
-        yield pattern
-        return
-    first, last = found.groups()
-    for number in range(int(first), int(last) + 1):
-        whole = pattern[: found.start()] + str(number).zfill(len(first)) + pattern[found.end() :]
-        yield from _braces(whole)
 
 
 def _samples(shard: str, split: SplitName) -> Iterator[File | Problem]:

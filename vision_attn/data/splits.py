@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from vision_attn.data.chance import uniforms
 
@@ -30,10 +30,13 @@ def divide(
     seed: int,
     valid_share: float | None = None,
     test_share: float = 0.0,
+    train_share: float = 1.0,
+    share_seed: int = 0,
 ) -> dict[SplitName, Indices]:
     """Divide the images at some indices into splits: as given, the missing ones taken from train.
 
-    Raises ValueError if a share is asked for although that split is given.
+    Of what is left to train, `train_share` is kept, chosen by `share_seed`. Raises ValueError if a
+    share is asked for although that split is given.
     """
     names = np.asarray(given)[indices]
     parts = {name: indices[names == name] for name in get_args(SplitName)}
@@ -51,6 +54,8 @@ def divide(
     if not len(parts["train"]) or not len(parts["valid"]):
         counts = {name: len(part) for name, part in parts.items()}
         raise ValueError(f"training and validation need images, got {counts}; change the shares")
+    if train_share < 1:
+        parts["train"] = portion(labels, parts["train"], train_share, share_seed)
     return parts
 
 
@@ -62,10 +67,33 @@ def stratified(
     A class of two or more gives at least one image to either side. What is held out depends on
     (seed, draw) and on the indices alone.
     """
+    held = _drawn(labels, indices, share, seed, draw, spare=1)
+    return indices[~held], indices[held]
+
+
+def portion(
+    labels: Int64[np.ndarray, " sample"], indices: Indices, share: float, seed: int
+) -> Indices:
+    """Choose the same share of each class, rounded, at least one image.
+
+    A smaller share lies inside a larger one of the same seed and indices.
+    """
+    return indices[_drawn(labels, indices, share, seed, draw=2, spare=0)]
+
+
+def _drawn(
+    labels: Int64[np.ndarray, " sample"],
+    indices: Indices,
+    share: float,
+    seed: int,
+    draw: int,
+    spare: int,
+) -> Bool[np.ndarray, " image"]:
+    """Mark a share of each class, at least one image, and all but `spare` images at most."""
     chance = uniforms(seed, [(0, index) for index in indices.tolist()], draw + 1)[:, draw]
-    held = np.zeros(len(indices), dtype=bool)
+    drawn = np.zeros(len(indices), dtype=bool)
     for label in np.unique(labels[indices]):
         members = np.flatnonzero(labels[indices] == label)
-        count = min(max(round(share * len(members)), 1), len(members) - 1)
-        held[members[np.argsort(chance[members])[:count]]] = True
-    return indices[~held], indices[held]
+        count = min(max(round(share * len(members)), 1), len(members) - spare)
+        drawn[members[np.argsort(chance[members])[:count]]] = True
+    return drawn

@@ -1,5 +1,6 @@
 """Predict the classes of any number of images: a table with a row an image."""
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -50,7 +51,8 @@ def predict(
     Threads read and decode ahead of the network, a batch each: `workers`, by default a core each.
     What cannot be used is listed in NAME.problems.jsonl beside NAME.csv; overlays of the `saliency`
     method, for the likeliest class, go to NAME-saliency. A call that was cut short goes on when it
-    is made again. Raises ValueError for what the user can mend, also if no image could be used.
+    is made again and no file has changed. Raises ValueError for what the user can mend, also if no
+    image could be used.
     """
     check_format(out)
     place = find(device).device
@@ -61,7 +63,7 @@ def predict(
     kept = out.with_name(f"{out.name}.journal")
     source = open_source(sources, loaded.spec, [out, folder, kept, _listed(out)])
     count = min(len(source), limit or len(source))
-    paths = "\n".join(map(str, source.paths[:count]))
+    paths = "\n".join(map(_stamp, source.paths[:count], source.files[:count]))
     about = {"model": of_model(loaded.model), "top_k": top_k, "saliency": saliency}
     out.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(kept, about | {"images": of_bytes(paths.encode())})
@@ -93,6 +95,15 @@ def _columns(top_k: int, labelled: bool, drawn: bool) -> dict[str, type]:
     return columns | ({"saliency": str} if drawn else {})
 
 
+def _stamp(path: Path | str, file: Path | str) -> str:
+    """Name an image, with what changes when the file that keeps it does."""
+    try:
+        about = os.stat(file)
+    except OSError:
+        return str(path)
+    return f"{path} {about.st_size} {about.st_mtime_ns}"
+
+
 def _spans(start: int, stop: int, size: int) -> Iterator[range]:
     for first in range(start, stop, size):
         yield range(first, min(first + size, stop))
@@ -110,6 +121,7 @@ def _finish(out: Path, columns: dict[str, type], journal: Journal) -> int:
     if problems == sum(1 for _ in journal):
         first = islice((line for line in journal if "reason" in line), 5)
         reasons = "".join(f"\n  {line['path']}: {line['reason']}" for line in first)
+        journal.path.unlink()
         raise ValueError(f"none of {problems} images could be used; the first are{reasons}")
     write_table(out, columns, (line for line in journal if "reason" not in line))
     return problems

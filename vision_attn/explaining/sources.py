@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vision_attn.data.batch import Problem
 from vision_attn.data.decode import decode
+from vision_attn.data.files import Stored
 from vision_attn.data.transforms import evaluate_batch
 from vision_attn.explaining.objects import Objects
 from vision_attn.recipe import read
@@ -96,6 +97,11 @@ class Files:
         self.labelled = None not in labels
         self.paths, self.labels = paths, labels if self.labelled else [None] * len(paths)
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """Name the file that keeps each image: itself."""
+        return self.paths
+
     def __len__(self) -> int:
         return len(self.paths)
 
@@ -153,9 +159,19 @@ class Split:
         names = (self._path(i, f"{self.name}-{i:05d}") for i in range(len(self.source)))
         return [*(problem.path for problem in self.problems), *names]
 
+    @property
+    def files(self) -> list[str]:
+        """Name the file that keeps each image, alone or with others; "" where none does."""
+        stored = map(self._stored, range(len(self.source)))
+        paths = ("" if file is None else file.path for file in stored)
+        return [*(problem.path for problem in self.problems), *paths]
+
     def _path(self, index: int, name: str) -> str:
-        file = self.source.file(index) if hasattr(self.source, "file") else None
+        file = self._stored(index)
         return name if file is None else str(file)
+
+    def _stored(self, index: int) -> Stored | None:
+        return self.source.file(index) if hasattr(self.source, "file") else None
 
 
 def open_source(

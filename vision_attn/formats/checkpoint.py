@@ -78,7 +78,8 @@ def _told(path: Path, known: Told) -> Told:
     config = _json(path / "config.json")
     if "pretrained_cfg" in config:
         arguments = config.get("model_args") or {}
-        return from_timm(config["pretrained_cfg"], arguments.get("num_heads"))
+        settings = {**config["pretrained_cfg"], "label_names": config.get("label_names")}
+        return from_timm(settings, arguments.get("num_heads"))
     if config:
         return from_transformers(config, _json(path / "preprocessor_config.json"))
     if spec := _json(path / "spec.json"):

@@ -1,5 +1,6 @@
 """What a checkpoint tells beside its weights: how images arrive, and what shapes do not show."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,13 @@ RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, which preprocessor_config.json has."""
 JAX = (0.5, 0.5, 0.5)
 """Mean and standard deviation that bring pixels to [-1, 1], as the code around every .npz does."""
+NAMELESS = re.compile(r"LABEL_\d+")
+"""What transformers calls a class that nobody named."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """Say how images were prepared in training; None where the checkpoint is silent."""
+    """Say how images were prepared in training, and more; None where the checkpoint is silent."""
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -26,6 +29,8 @@ class Told:
     """Of attention, which no shape tells."""
     grid: tuple[int, int] | None = None
     """Rows and columns of patches, if anything but a convolution makes them."""
+    names: tuple[str, ...] | None = None
+    """Of the classes, one for each output of the head, in order."""
 
 
 def from_spec(spec: Spec, *, heads: int | None = None, grid: tuple[int, int] | None = None) -> Told:
@@ -33,6 +38,7 @@ def from_spec(spec: Spec, *, heads: int | None = None, grid: tuple[int, int] | N
     return Told(
         heads=heads,
         grid=grid,
+        names=spec.names,
         mean=spec.mean,
         std=spec.std,
         image_size=spec.image_size,
@@ -42,8 +48,8 @@ def from_spec(spec: Spec, *, heads: int | None = None, grid: tuple[int, int] | N
 
 
 def from_timm(config: Mapping[str, Any], heads: int | None = None) -> Told:
-    """Read a `pretrained_cfg` of timm."""
-    size = config.get("input_size")
+    """Read a `pretrained_cfg` of timm, which has the `label_names` of its file where those are."""
+    size, names = config.get("input_size"), config.get("label_names")
     return Told(
         mean=_numbers(config.get("mean")),
         std=_numbers(config.get("std")),
@@ -51,6 +57,7 @@ def from_timm(config: Mapping[str, Any], heads: int | None = None) -> Told:
         crop=config.get("crop_pct"),
         interpolation=_known(config.get("interpolation")),
         heads=heads,
+        names=tuple(names) if names else None,
     )
 
 
@@ -73,7 +80,13 @@ def from_transformers(config: Mapping[str, Any], processor: Mapping[str, Any]) -
         crop=min(1.0, round(min(cropped) / min(resized), 4)) if cropped and resized else None,
         interpolation=RESAMPLING.get(processor.get("resample", -1)),
         heads=config.get("num_attention_heads"),
+        names=_labels(config.get("id2label") or {}),
     )
+
+
+def _labels(entries: Mapping[str, str]) -> tuple[str, ...] | None:
+    names = tuple(entries[index] for index in sorted(entries, key=int))
+    return None if all(map(NAMELESS.fullmatch, names)) else names
 
 
 def _numbers(entries: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -16,17 +16,23 @@ FIRST = ("patch_embed.proj.weight", "patch_embed.proj.0.weight", "conv1.weight")
 
 
 def load_weights(
-    model: nn.Module, state: dict[str, Tensor], *, grid: Grid | None = None
+    model: nn.Module,
+    state: dict[str, Tensor],
+    *,
+    grid: Grid | None = None,
+    names: tuple[str, ...] | None = None,
 ) -> list[str]:
     """Load a state dict strictly after fitting it, and list in words what was changed.
 
     A learned position table is resampled to the model's grid; `grid` is the one it was trained
     on, by default a square. Patches are resampled to the model's patch size and number of
-    channels. A head with another number of outputs, or none, keeps its fresh weights. Raises
-    ValueError that lists every missing, unexpected and misshapen entry.
+    channels. A head with another number of outputs, or none, keeps its fresh weights; so does one
+    for other classes, if `names` tells those of the checkpoint, and the same classes are put in the
+    model's order. Raises ValueError that lists every missing, unexpected and misshapen entry.
     """
     own = model.state_dict()
-    fitted, changes = dict(state), []
+    state, changes = _fit_classes(model, own, state, names)
+    fitted = dict(state)
     for name, value in own.items():
         found, change = _fitted(model, name, value, state.get(name), grid)
         if found is not None:
@@ -35,6 +41,26 @@ def load_weights(
     _refuse_misfits(own, fitted, portrait(state))
     model.load_state_dict(fitted)
     return changes
+
+
+def _fit_classes(
+    model: Any, own: dict[str, Tensor], state: dict[str, Tensor], names: tuple[str, ...] | None
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Let each output of the head mean what it means to the model, and say how."""
+    heads = [name for name in state.keys() & own.keys() if name.startswith(HEADS)]
+    wanted: tuple[str, ...] = () if names is None else model.spec.names
+    sizes = {len(state[name]) for name in heads}
+    if names is None or names == wanted or {len(names), *sizes} != {len(wanted)}:
+        return state, []
+    if set(names) == set(wanted):
+        order = [names.index(name) for name in wanted]
+        placed = {name: state[name][order] for name in heads}
+        return state | placed, ["head: outputs put in the order of the model's classes"]
+    fresh = {name: own[name] for name in heads}
+    then, now = next(pair for pair in zip(names, wanted, strict=True) if len(set(pair)) > 1)
+    return state | fresh, [
+        f"head: fresh weights, the checkpoint tells other classes, such as {then} for {now}"
+    ]
 
 
 def _fitted(

@@ -31,6 +31,8 @@ class Held:
 
     split: str
     source: Source[Labelled]
+    words: str
+    """What is to be said after their number: whether they had a part in training."""
     batches: Iterable[Labelled]
     """All of `source`, in order."""
     fitting: Iterable[Labelled] | None
@@ -42,6 +44,8 @@ class Evaluation:
     """All that was found."""
 
     split: str
+    words: str
+    """What is to be said of the images after their number."""
     judgement: Judgement
     calibrations: list[Calibration]
     """As trained and, if it was fitted, with a temperature."""
@@ -78,6 +82,7 @@ def evaluation(
         calibrations.append(calibration(answers, best_temperature(fitting), seed))
     found = Evaluation(
         split=held.split,
+        words=held.words,
         judgement=judge(answers, names, seed),
         calibrations=calibrations,
         mistakes=worst(answers, names, held.source, held.split, most),

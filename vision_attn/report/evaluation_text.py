@@ -26,9 +26,9 @@ def evaluation_text(found: Evaluation, subject: Subject, *, command: str, seed: 
     judged = found.judgement
     parts = [
         f"# How well {title(subject.name)} classifies",
-        f"On {judged.accuracy.images:,} {SPLITS[found.split]} images, which it was not trained on. "
-        f"Made, and made again, by `{command}`. [The page](report.html) shows the worst mistakes "
-        f"with maps; the numbers: [numbers.json](numbers.json).",
+        f"On {judged.accuracy.images:,} {SPLITS[found.split]} images{found.words}. Made, and made "
+        f"again, by `{command}`. [The page](report.html) shows the worst mistakes with maps; the "
+        f"numbers: [numbers.json](numbers.json).",
         table(_headline(judged)),
         "## What is taken for what",
         table(_confusions(judged)) if _pairs(judged) else "Nothing is mistaken.",

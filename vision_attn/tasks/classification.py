@@ -29,8 +29,8 @@ class Classification(Task):
         weights = config.class_weights
         if isinstance(weights, tuple) and len(weights) != spec.outputs:
             raise ValueError(
-                f"class_weights need one number a class, got {len(weights)} for {spec.outputs} "
-                f"classes"
+                f"task.class_weights: needs one number a class, got {len(weights)} for "
+                f"{spec.outputs} classes"
             )
         given = torch.tensor(weights) if isinstance(weights, tuple) else None
         self.register_buffer("class_weights", given, persistent=False)
@@ -38,7 +38,7 @@ class Classification(Task):
     def meet(self, train: Any) -> None:
         """Count the images of every class, if the rarer ones shall weigh more."""
         if self.config.class_weights == "balanced":
-            labels = labels_of(train, "class_weights=balanced")
+            labels = labels_of(train, "task.class_weights=balanced")
             counts = torch.bincount(labels, minlength=self.spec.outputs).clamp_min(1)
             self.class_weights = len(labels) / (self.spec.outputs * counts)
 
@@ -52,7 +52,7 @@ class Classification(Task):
         if not self.training:
             return {"loss": F.cross_entropy(self.model(images), labels)}
         if self.config.class_weights and self.class_weights is None:
-            raise ValueError("class_weights=balanced needs the training labels: call meet() first")
+            raise ValueError("task.class_weights=balanced needs labels: call meet() first")
         targets = F.one_hot(labels, self.spec.outputs).to(images.dtype)
         images, targets = mix(images, targets, self.config.mixup, self.config.cutmix)
         logits = self.model(images)

@@ -1,0 +1,65 @@
+"""The images that judge a trained run: prepared as in training, and none that had a part in it."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vision_attn.data.batch import Data
+from vision_attn.data.division import CHECKED, UNCHECKED, hold_out
+from vision_attn.data.splits import SplitName
+from vision_attn.recipe import Recipe, read
+from vision_attn.spec import Spec
+
+
+class Judges(NamedTuple):
+    """The images of a split that judge runs."""
+
+    split: SplitName
+    source: Any
+    words: str
+    """What is to be said after their number: whether they had a part in the runs."""
+
+
+def recipe_of(folder: Path, *overrides: str) -> Recipe:
+    """Read the recipe of a run; its weights are the run's own, wherever they once started from."""
+    return read(folder / "config.yaml", "init=null", *overrides)
+
+
+def open_data(recipe: Recipe, spec: Spec, *, same_classes: bool = True) -> Data:
+    """Open the data of a recipe; ValueError unless it is prepared as the weights need it."""
+    data = recipe.data.build()
+    found = data.spec if same_classes else replace(data.spec, names=spec.names)
+    if found != spec:
+        raise ValueError(
+            f"data must be prepared as in training, got {data.spec}, and the weights need {spec}"
+        )
+    return data
+
+
+def take(data: Data, split: SplitName | None, *folders: Path) -> Judges:
+    """Take a split without images that had a part in the runs of some folders.
+
+    None takes the test split or, where there is none, that of validation, and says so. Raises
+    ValueError if there is no such split, or if it holds other images than the run held out.
+    """
+    name: SplitName = split or ("valid" if data.test is None else "test")
+    source: Any = getattr(data, name)
+    if source is None:
+        raise ValueError(
+            f"this data set has no {name} split; take --split valid, or give images that had no "
+            f"part in training: a {name} folder beside train, or rows of a table whose split is "
+            f"{name}; data.test_share holds images out only if set before training"
+        )
+    if split is None and name == "valid":
+        _say("this data set has no test split: judged by its validation images")
+    words = UNCHECKED
+    for folder in folders:
+        source, words = hold_out(folder, source, name)
+        if words not in (CHECKED, UNCHECKED):
+            _say(f"{folder}: {len(source):,} {name} images{words}")
+    return Judges(name, source, words)
+
+
+def _say(remark: str) -> None:
+    print(remark, file=sys.stderr)
