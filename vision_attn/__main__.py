@@ -41,8 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for add in COMMANDS:
         add(commands)
     chosen = parser.parse_args(arguments)
+    run = vars(chosen).pop("run_command")
     try:
-        chosen.run_command(chosen)
+        run(chosen)
     except (ValueError, OSError, FloatingPointError) as error:
         if not foreseen(error):
             raise

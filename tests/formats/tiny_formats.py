@@ -2,8 +2,10 @@
 
 import torch
 
+from vision_attn.formats.checkpoint import open_path
 from vision_attn.formats.trained import Trained
 from vision_attn.models.config import ResNetConfig, ViTConfig
+from vision_attn.models.weights import load_weights
 from vision_attn.spec import Spec
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")
@@ -57,3 +59,10 @@ def write(folder, files):
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return folder
+
+
+def reopened(folder, variant):
+    """Our network from a folder, and what was said."""
+    model = VARIANTS[variant].build(SPEC).eval()
+    checkpoint = open_path(folder)
+    return model, [*checkpoint.remarks, *load_weights(model, checkpoint.state)], checkpoint.told

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vision_attn.arguments.kinds import names, positive
+from vision_attn.arguments.kinds import add_device, names, positive
 
 
 def add_evaluate(commands: Any) -> None:
@@ -24,13 +24,12 @@ def add_evaluate(commands: Any) -> None:
         "--mistakes", type=positive, default=48, help="worst mistakes explained (default 48)"
     )
     parser.add_argument("--batch-size", type=positive, default=256, help="images (default 256)")
-    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+    add_device(parser)
 
     def run(chosen: argparse.Namespace) -> None:
         from vision_attn.commands import examine
 
         options = vars(chosen).copy()
-        del options["run_command"]
         found = examine(options.pop("run"), *options.pop("overrides"), **options)
         for name, number in found.numbers.items():
             print(f"{found.split} {name} = {number:.6g}")
@@ -70,7 +69,7 @@ def add_compare(commands: Any) -> None:
     parser.add_argument("--methods", type=names, help="explainers, comma-separated")
     parser.add_argument("--split", choices=("test", "valid"), default="test")
     parser.add_argument("--maps", type=positive, help="images explained (default 500)")
-    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+    add_device(parser)
     parser.add_argument(
         "--started", type=float, help="when the whole work began, in seconds since 1970"
     )
@@ -101,13 +100,12 @@ def add_probe(commands: Any) -> None:
     parser.add_argument("--shots", type=positive, default=10, help="images a class (default 10)")
     parser.add_argument("--split", choices=("test", "valid"), default="test")
     parser.add_argument("--batch-size", type=positive, default=256, help="images (default 256)")
-    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+    add_device(parser)
 
     def run(chosen: argparse.Namespace) -> None:
         from vision_attn.probe import probe
 
         options = vars(chosen).copy()
-        del options["run_command"]
         numbers, remarks = probe(options.pop("source"), *options.pop("overrides"), **options)
         sys.stderr.writelines(f"{remark}\n" for remark in remarks)
         for name, number in numbers.items():

@@ -5,20 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vision_attn.arguments.kinds import names, positive
+from vision_attn.arguments.kinds import add_device, add_sources, names, positive
 
 
 def add_explain(commands: Any) -> None:
     """Offer `explain MODEL SOURCE...`: where a network looks on any images, as maps and a page."""
     parser = commands.add_parser("explain", help="draw where a network looks, on any images")
     parser.add_argument("model", metavar="MODEL", help="run folder, or timm:NAME[@CHECKPOINT]")
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help="image files, folders, quoted patterns, or one RECIPE.yaml: its test (else "
-        "validation) images",
-    )
+    add_sources(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of maps and report.html")
     parser.add_argument(
         "--against", metavar="MODEL", help="a second network, side by side on the same crops"
@@ -47,9 +41,8 @@ def add_explain(commands: Any) -> None:
     parser.add_argument(
         "--masks", type=Path, help="where the objects of image files are: annotations as in COCO"
     )
-    parser.add_argument("--limit", type=positive, help="take no more than the first images")
     parser.add_argument("--batch-size", type=positive, default=8, help="images (default 8)")
-    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+    add_device(parser)
     parser.add_argument(
         "--formats",
         type=names,
@@ -65,9 +58,7 @@ def add_explain(commands: Any) -> None:
     def run(chosen: argparse.Namespace) -> None:
         from vision_attn.explaining.command import explain
 
-        options = vars(chosen).copy()
-        del options["run_command"]
-        outcome = explain(**options)
+        outcome = explain(**vars(chosen))
         for remark in outcome.remarks:
             print(remark, file=sys.stderr)
         if outcome.problems:
@@ -83,13 +74,7 @@ def add_predict(commands: Any) -> None:
     """Offer `predict MODEL SOURCE...`: the likeliest classes of any images, as a table."""
     parser = commands.add_parser("predict", help="write the likeliest classes of any images")
     parser.add_argument("model", metavar="MODEL", help="run folder, or timm:NAME[@CHECKPOINT]")
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help="image files, folders, quoted patterns, or one RECIPE.yaml: its test (else "
-        "validation) images",
-    )
+    add_sources(parser)
     parser.add_argument(
         "--out", type=Path, required=True, help="table: NAME.csv, NAME.jsonl or NAME.parquet"
     )
@@ -97,12 +82,11 @@ def add_predict(commands: Any) -> None:
     parser.add_argument(
         "--saliency", metavar="METHOD", help="draw where was looked, into the folder NAME-saliency"
     )
-    parser.add_argument("--limit", type=positive, help="take no more than the first images")
     parser.add_argument("--batch-size", type=positive, default=64, help="images (default 64)")
     parser.add_argument(
         "--workers", type=positive, help="threads that decode (default: one a core, at most 16)"
     )
-    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+    add_device(parser)
     parser.add_argument(
         "--random-weights",
         action="store_true",
@@ -112,9 +96,7 @@ def add_predict(commands: Any) -> None:
     def run(chosen: argparse.Namespace) -> None:
         from vision_attn.explaining.predict import predict
 
-        options = vars(chosen).copy()
-        del options["run_command"]
-        found = predict(**options)
+        found = predict(**vars(chosen))
         if found.problems:
             print(f"{found.problems} files left out, listed in {found.listed}", file=sys.stderr)
         if found.finished:
@@ -128,13 +110,7 @@ def add_caption(commands: Any) -> None:
     """Offer `caption RUN SOURCE...`: captions of any images, and where each word looked."""
     parser = commands.add_parser("caption", help="caption images, with a map for every word")
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of a captioner")
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help="image files, folders, quoted patterns, or one RECIPE.yaml: its test (else "
-        "validation) images",
-    )
+    add_sources(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of figures and lines")
     parser.add_argument("--best", type=positive, default=1, help="captions an image (default 1)")
     parser.add_argument("--longest", type=positive, default=30, help="words (default 30)")
@@ -145,9 +121,8 @@ def add_caption(commands: Any) -> None:
     parser.add_argument("--top-k", type=positive, help="draw among so many words")
     parser.add_argument("--top-p", type=float, help="draw among the fewest words of this share")
     parser.add_argument("--seed", type=int, help="of the draw (default 0)")
-    parser.add_argument("--limit", type=positive, help="take no more than the first images")
     parser.add_argument("--batch-size", type=positive, default=16, help="images (default 16)")
-    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+    add_device(parser)
 
     def run(chosen: argparse.Namespace) -> None:
         from vision_attn.explaining.captions import Captioned, caption
@@ -200,7 +175,7 @@ def add_glimpses(commands: Any) -> None:
     )
     parser.add_argument("--split", choices=("test", "valid"), default="test")
     parser.add_argument("--images", type=positive, default=8, help="trails drawn (default 8)")
-    parser.add_argument("--device", default="auto", help="default: an accelerator, else the CPU")
+    add_device(parser)
 
     def run(chosen: argparse.Namespace) -> None:
         from vision_attn.commands import glimpses
