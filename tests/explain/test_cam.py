@@ -143,7 +143,16 @@ def test_several_classes_equal_one_by_one_from_one_forward_pass(kind, method):
     network.register_forward_hook(lambda *_: calls.append(1))
     maps = methods.CLASS_MAPS[method](network, images, classes)
     assert len(calls) == 1
-    torch.testing.assert_close(maps, torch.stack(expected, 1), rtol=0, atol=0)
+    torch.testing.assert_close(maps, torch.stack(expected, 1), rtol=1e-9, atol=1e-13)
+
+
+def test_more_classes_than_run_backwards_at_once(monkeypatch):
+    network, (images, _) = Transformer(), batch()
+    classes = torch.arange(7).expand(4, -1)
+    expected = cam.grad_cam_classes(network, images, classes)
+    monkeypatch.setattr(cam, "AT_ONCE", 3)  # two times three, and one alone
+    maps = cam.grad_cam_classes(network, images, classes)
+    torch.testing.assert_close(maps, expected, rtol=1e-9, atol=1e-13)
 
 
 def test_nothing_before_the_layer_is_kept():

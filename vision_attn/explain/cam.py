@@ -1,5 +1,7 @@
 """Class activation maps: feature maps of one layer, weighted by what the score takes from them."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -23,6 +25,9 @@ from vision_attn.explain.weighing import (
     by_share_of_activation,
     principal_component,
 )
+
+AT_ONCE = 16
+"""Classes that are run backwards together, which takes that many gradients' memory."""
 
 
 def grad_cam(model: Explainable, images: Images, targets: Targets) -> Maps:
@@ -110,24 +115,42 @@ def class_maps(
 ) -> Float[Tensor, "batch class height width"]:
     """Give the map of several classes of each image from one forward pass.
 
-    Nothing is kept for the gradient before `cam_layer`, and only what follows it is run backwards.
+    Nothing is kept for the gradient before `cam_layer`, and only what follows it is run backwards:
+    once for up to `AT_ONCE` classes.
     """
     check(model, images, classes)
     size = image_size(images)
-    with explained(model), SkippingUnreached():
+    # What several classes share is run for all at once, which cannot ask what each one reaches.
+    alone = classes.shape[1] == 1
+    with explained(model), SkippingUnreached() if alone else nullcontext():
         leaf, logits = hear(model, images)
         if not logits.requires_grad:
             advice = where_instead(model, images, classes[:, 0], leaf.shape)
             raise ValueError(f"the score has no gradient at cam_layer; {advice}")
         activation = at_least_float32(model.to_map(leaf.detach(), size))
         grids = []
-        for targets in classes.unbind(1):
-            total = score(logits, targets).sum()
-            (gradient,) = torch.autograd.grad(total, leaf, retain_graph=True)
+        for targets, gradient in _gradients(leaf, logits, classes):
             on_map = check_reach(model, images, targets, gradient)
             grids.append(weigh(activation, at_least_float32(on_map)))
     maps = upsample(torch.stack(grids, dim=1).flatten(0, 1), size)
     return maps.unflatten(0, (len(images), -1))
+
+
+def _gradients(
+    leaf: Tensor, logits: Float[Tensor, "batch output"], classes: Int[Tensor, "batch class"]
+) -> Iterator[tuple[Targets, Tensor]]:
+    """Give each class of the images with the gradient of its score at the leaf."""
+    for some in classes.split(AT_ONCE, dim=1):
+        scores = torch.stack([score(logits, targets) for targets in some.unbind(1)])
+        if len(scores) == 1:
+            (gradient,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True)
+            yield some[:, 0], gradient
+            continue
+        each = torch.eye(len(scores)).to(scores)[:, :, None].expand(-1, -1, len(leaf))
+        (gradients,) = torch.autograd.grad(
+            scores, leaf, each, retain_graph=True, is_grads_batched=True
+        )
+        yield from zip(some.unbind(1), gradients, strict=True)
 
 
 def grad_cam_classes(

@@ -20,23 +20,25 @@ def explained(model: Explainable) -> Iterator[None]:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"an explained network must be a torch.nn.Module, got {type(model)}")
-    modes = [(module, module.training) for module in model.modules()]
-    grads = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    parameters = list(model.parameters())
+    training = [module for module in model.modules() if module.training]
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(_devices(model)))
+        stack.enter_context(torch.random.fork_rng(_accelerators(parameters)))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(eagerly())
         try:
-            model.eval()
-            for parameter, _ in grads:
+            if training:
+                model.eval()
+            for parameter in trainable:
                 parameter.requires_grad_(False)
             yield
         finally:
-            for module, mode in modes:
-                module.training = mode
-            for parameter, requires_grad in grads:
-                parameter.requires_grad_(requires_grad)
+            for module in training:
+                module.training = True
+            for parameter in trainable:
+                parameter.requires_grad_()
 
 
 @contextmanager
@@ -49,5 +51,5 @@ def eagerly() -> Iterator[None]:
         yield
 
 
-def _devices(model: nn.Module) -> list[torch.device]:
-    return list({p.device for p in model.parameters() if p.device.type == "cuda"})
+def _accelerators(parameters: list[nn.Parameter]) -> list[torch.device]:
+    return list({parameter.device for parameter in parameters if parameter.is_cuda})

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -127,8 +128,14 @@ def drop(layer: Square, discard: float, patches: Bool[Tensor, " token"]) -> Squa
     dropped = int(discard * layer[0].numel())
     if not dropped:
         return layer
-    smallest_kept = layer.flatten(1).kthvalue(dropped + 1).values[:, None, None]
+    smallest_kept = _in_order(layer.flatten(1), dropped)[:, None, None]
     return layer.masked_fill((layer < smallest_kept) & patches, 0)
+
+
+def _in_order(values: Float[Tensor, "batch number"], place: int) -> Float[Tensor, " batch"]:
+    if values.device.type == "cpu":  # numpy's selection takes a fifth of the time of torch's
+        return torch.from_numpy(np.partition(values.detach().numpy(), place, axis=1)[:, place])
+    return values.kthvalue(place + 1).values
 
 
 def check_residual(residual: float) -> None:
