@@ -22,13 +22,11 @@ FILES = sorted((ROOT / "configs").glob("*.yaml"))
 STUDIES = [path for path in FILES if path.stem.startswith("study_")]
 RECIPES = [path for path in FILES if path not in STUDIES]
 UNMEASURED = {
-    "dates_lstm",
     "flickr8k_caption_hard",
     "flickr8k_caption_transformer",
     "mnist_cluttered_glimpse",
     "mnist_glimpse",
     "mnist_translated_glimpse",
-    "reversal_lstm",
     "scenes_caption_glimpse",
     "scenes_caption_local",
     "scenes_caption_transformer",
