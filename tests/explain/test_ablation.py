@@ -117,3 +117,11 @@ def test_maps_equal_those_of_the_grad_cam_package(method, theirs, capsys):
 def test_impossible_settings_raise():
     with pytest.raises(ValueError, match="channels must be at least 1, or None for all, got 0"):
         score_cam(Convolutional(), *batch(), channels=0)
+
+
+@pytest.mark.parametrize("method", [score_cam, ablation_cam])
+def test_inference_mode_does_not_matter(method):
+    network, (images, targets) = Convolutional(), batch()
+    with torch.inference_mode():
+        maps = method(network, images.clone(), targets.clone())
+    assert torch.equal(maps, method(network, images, targets))

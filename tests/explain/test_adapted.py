@@ -140,6 +140,27 @@ def test_a_network_that_recomputes_its_blocks_is_read():
     expected = METHODS["relevance"](adapt(network), images, targets)
     network.set_grad_checkpointing()
     torch.testing.assert_close(METHODS["relevance"](adapt(network), images, targets), expected)
+    METHODS["grad_cam"](adapt(network), images, targets)
+    assert network.grad_checkpointing
+
+
+def test_a_network_that_was_spread_over_devices_is_taken_out():
+    network = sequence("class token")
+    assert adapt(nn.DataParallel(network)).network is network
+
+
+def test_images_made_for_inference_are_explained():
+    network, (images, targets) = adapt(sequence("class token")), batch()
+    expected = METHODS["relevance"](network, images, targets)
+    with torch.inference_mode():
+        images = images.clone()
+    torch.testing.assert_close(METHODS["relevance"](network, images, targets), expected)
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "rollout"])
+def test_a_network_that_was_not_adapted_is_refused(method):
+    with pytest.raises(ValueError, match=r"has no (cam_layer|readout).*explain adapt\(network\)"):
+        METHODS[method](sequence("class token"), *batch())
 
 
 def test_the_place_of_training_does_not_matter():

@@ -170,7 +170,7 @@ def test_an_explainer_leaves_no_trace(explainer):
 def test_inference_mode_does_not_matter(explainer):
     network, (images, targets) = Smooth(), batch()
     with torch.inference_mode():
-        maps = explainer(network, images.clone(), targets)
+        maps = explainer(network, images.clone(), targets.clone())
     assert torch.equal(maps, explainer(network, images, targets))
 
 

@@ -26,6 +26,7 @@ def test_predicted_is_the_highest_logit_in_eval_mode():
         (torch.tensor([0.0, 1.0, 2.0, 3.0]), "integers"),
         (torch.tensor([True, False, True, True]), "integers"),
         (torch.tensor([0, -1, 2, 3]), r"in \[0, outputs\), got \[-1\]"),
+        ([0, 1, 2, 3], "a tensor of class indices, got list"),
     ],
 )
 def test_wrong_targets_raise_before_the_network_runs(targets, message):
@@ -33,6 +34,19 @@ def test_wrong_targets_raise_before_the_network_runs(targets, message):
     network.forward = None
     with pytest.raises(ValueError, match=message):
         grad_cam(network, images, targets)
+
+
+def test_no_image_is_nothing_to_explain():
+    images, targets = batch()
+    with pytest.raises(ValueError, match="an image to explain, got none"):
+        grad_cam(Convolutional(), images[:0], targets[:0])
+
+
+@pytest.mark.parametrize("method", [relevance, saliency])
+def test_several_classes_of_an_image_at_once_raise(method):
+    images, targets = batch()
+    with pytest.raises(ValueError, match=r"one class an image, got shape \(4, 2\)"):
+        method(Transformer(), images, targets[:, None].expand(-1, 2))
 
 
 def test_a_class_out_of_range_raises_before_the_network_runs_if_it_carries_a_spec():

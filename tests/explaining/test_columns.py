@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vision_attn.explain.methods import AGNOSTIC, BASELINES, METHODS
-from vision_attn.explaining.columns import PARTIAL, lay_out
+from vision_attn.explaining.columns import PARTIAL, check_names, lay_out
 from vision_attn.explaining.networks import open_networks
 from vision_attn.explaining.wanted import Want
 
@@ -95,13 +95,23 @@ def test_a_method_of_one_network_alone_is_taken_with_a_remark(networks):
 
 
 @pytest.mark.parametrize(
+    ("methods", "scores", "message"),
+    [
+        (["grad_camm"], [], "--methods: there is no grad_camm; did you mean grad_cam"),
+        (["explode"], [], "there is no explode; choose from all, attention, rollout"),
+        ([], [], "--methods must name explainers"),
+        (None, ["deletions"], "--scores: there is no deletions; did you mean"),
+    ],
+)
+def test_unknown_names_are_refused(methods, scores, message):
+    with pytest.raises(ValueError, match=message):
+        check_names(methods, scores)
+
+
+@pytest.mark.parametrize(
     ("which", "methods", "scores", "message"),
     [
-        (slice(0, 2), ["grad_camm"], [], "--methods: there is no grad_camm; did you mean grad_cam"),
-        (slice(0, 2), ["explode"], [], "there is no explode; choose from all, attention, rollout"),
-        (slice(0, 2), [], [], "--methods must name explainers"),
-        (slice(0, 2), None, ["deletions"], "--scores: there is no deletions; did you mean"),
-        (slice(0, 2), None, ["mask_iou"], "mask_iou needs? masks of the objects; give --masks"),
+        (slice(0, 2), None, ["mask_iou"], "masks .* are needed for mask_iou; give --masks"),
         (slice(0, 2), ["rollout"], [], "rollout is undefined for resnet: .*; use grad_cam"),
         (slice(0, 1), ["grad_cam", "cam"], [], "cam is undefined for vit: .*; use grad_cam"),
     ],

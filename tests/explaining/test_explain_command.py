@@ -2,6 +2,8 @@
 
 import gc
 import json
+import os
+import sys
 import tracemalloc
 
 import numpy as np
@@ -169,6 +171,36 @@ def test_a_folder_of_another_networks_maps_is_not_written_over(runs, recipe, tmp
     assert main(["explain", str(retrained), str(recipe), "--out", str(out)]) == 2
     assert "holds maps of other networks or weights (vit); give another" in capsys.readouterr().err
     assert files(out) == before
+
+
+def test_networks_of_one_name_do_not_change_places(runs, recipe, tmp_path, capsys):
+    twin = write_run(tmp_path / "vit", "vit", seed=12)
+    settings = ["--out", str(tmp_path / "out"), "--limit", "1", "--formats", ""]
+    both = [str(recipe), "--methods", "rollout", "--against"]
+    assert main(["explain", str(runs["vit"]), *both, str(twin), *settings]) == 0
+    assert main(["explain", str(runs["vit"]), *both, str(twin), *settings]) == 0
+    before = files(tmp_path)
+    assert main(["explain", str(twin), *both, str(runs["vit"]), *settings]) == 2
+    assert "maps of other networks or weights (vit, vit_2)" in capsys.readouterr().err
+    assert files(tmp_path) == before
+
+
+def test_a_file_is_no_folder_to_write_to(runs, pictures, capsys):
+    arguments = ["explain", str(runs["vit"]), str(pictures)]
+    assert main([*arguments, "--out", str(pictures / "notes.txt")]) == 2
+    assert "--out must be a folder, got the file" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_a_problem(runs, pictures, tmp_path):
+    (pictures / "a.jpg").rename(pictures / os.fsdecode(b"\xff.jpg"))
+    out = tmp_path / "out"
+    outcome = explain(str(runs["resnet"]), [str(pictures)], out, device="cpu", formats=["page"])
+    assert (outcome.explained, outcome.finished) == (3, 0)
+    problems = [json.loads(line) for line in (out / "problems.jsonl").read_text().splitlines()]
+    assert [x["reason"] for x in problems].count("its name is not UTF-8; rename it") == 1
+    assert main(["predict", str(runs["resnet"]), str(pictures), "--out", str(out / "a.csv")]) == 0
+    assert len((out / "a.csv").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,18 @@ def test_a_file_that_cannot_be_read_is_a_problem(pictures, monkeypatch):
     assert found == Problem(str(pictures / "a.jpg"), "cannot be read: Permission denied")
 
 
+def test_links_are_followed_and_those_that_lead_nowhere_are_problems(pictures, tmp_path):
+    home = tmp_path / "links"
+    home.mkdir()
+    (home / "lost.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (home / "star").symlink_to(pictures / "star")
+    source = open_source([str(home)], SPEC, home / "out")
+    assert paths(source) == [str(home / "lost.jpg"), str(home / "star/a.jpg")]
+    lost, found = source
+    assert lost == Problem(str(home / "lost.jpg"), "cannot be read: No such file or directory")
+    assert found.content == (pictures / "star/a.jpg").read_bytes()
+
+
 def test_a_recipe_gives_its_test_scenes_with_masks(recipe, tmp_path):
     source = open_source([str(recipe)], SCENES, tmp_path)
     items = list(source)

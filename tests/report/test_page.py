@@ -10,6 +10,7 @@ import torch
 from browser import MISSING, browser
 
 from vision_attn.report.export import Batch, Explained, export
+from vision_attn.report.index import append, index
 from vision_attn.report.looks import BUDGET, LEVELS, Looks, grouped
 from vision_attn.report.page import STEPS, page, sampled
 from vision_attn.spec import Spec
@@ -67,6 +68,34 @@ def test_values_on_the_page_are_those_of_the_map(folder):
     assert (shown["signed"], signed["signed"]) == (False, True)
     assert shown["scores"] == {"deletion AUC": 0.25}
     assert content["images"][0]["models"][0]["answer"] == ["bee", pytest.approx(0.8)]
+
+
+@pytest.fixture
+def compared(folder):
+    """The maps of a second model, of which every method was added in a call of its own."""
+    lines = index(folder)
+    others = [line | {"model": "resnet", "file": f"resnet {line['file']}"} for line in lines]
+    for line in others:
+        (folder / line["file"]).parent.mkdir(parents=True, exist_ok=True)
+        (folder / line["file"]).write_bytes((folder / line["file"].split()[1]).read_bytes())
+    (folder / "index.jsonl").unlink()
+    append(folder, [line for pair in zip(lines, others) for line in pair])
+    return folder
+
+
+def test_a_model_has_one_column_whatever_was_added_when(compared):
+    content, _ = unpacked(page(compared))
+    columns = [(model["name"], len(model["maps"])) for model in content["images"][0]["models"]]
+    assert columns == [("ViT", 2), ("ResNet", 2)]
+
+
+def test_it_is_told_how_a_class_was_chosen_that_is_not_the_answer(folder):
+    first, _, signed, _ = index(folder)
+    append(folder, [first | {"settings": {"target": "predicted"}, "method": "saliency"}])
+    append(folder, [signed | {"settings": {"target": "label"}}])
+    content, _ = unpacked(page(folder))
+    maps = {x["target"] for image in content["images"] for x in image["models"][0]["maps"]}
+    assert {f"{signed['target_name']} (label)", first["target_name"]} < maps
 
 
 def test_large_maps_are_averaged_over_equal_tiles():
@@ -151,6 +180,18 @@ def test_a_visitor_can_point_slide_and_leaf_through(folder, tmp_path):
         assert {first, visit.run(theme)} == {"light", "dark"}
         visit.screenshot(tmp_path / "page.png")
         assert visit.messages() == []
+
+
+@pytest.mark.skipif(MISSING, reason="needs chromium and chromedriver")
+def test_two_models_stand_side_by_side(compared):
+    with browser() as visit:
+        visit.open(page(compared).as_uri())
+        visit.wait("return document.querySelectorAll('section').length === 3")
+        boxes = "[...document.querySelectorAll('section')].map(x => x.getBoundingClientRect())"
+        image, first, second = visit.run(f"return {boxes}.map(x => [x.left, x.right, x.top])")
+        assert image[1] < first[0]
+        assert first[1] < second[0] <= 1400 - 200
+        assert image[2] == first[2] == second[2]
 
 
 def test_fifty_images_of_a_usual_network_make_less_than_ten_megabytes(tmp_path):

@@ -65,7 +65,7 @@ def _device(name: str) -> torch.device:
         return device
     if accelerator is None or device.type != accelerator.type:
         here = accelerator.type if accelerator else "only the CPU"
-        raise ValueError(f"device {name} is not available, found {here}; set device=auto")
+        raise ValueError(f"device {name} is not available, found {here}; take auto")
     index = int(os.environ.get("LOCAL_RANK", 0)) if device.index is None else device.index
     torch.accelerator.set_device_index(index)
     return torch.device(device.type, index)

@@ -65,8 +65,8 @@ def ablation_cam(
     """
     features = _features(model, images, targets)
     full = whole(model, images, targets, batch_size)
-    left = full[:, None].repeat(1, features.shape[1])
     with explained(model), torch.no_grad():
+        left = full[:, None].repeat(1, features.shape[1])
         for pair in features.flatten(2).any(2).nonzero().split(batch_size):
             image, channel = pair.unbind(1)
             with without_channels(model, channel, image_size(images)):

@@ -39,8 +39,8 @@ def adapt(
     contradicts what is known.
     """
     inner: Any = network
-    while hasattr(inner, "_orig_mod"):  # torch.compile's wrapper, where no hook is heard
-        inner = inner._orig_mod
+    while (bare := _unwrapped(inner)) is not inner:
+        inner = bare
     if not isinstance(inner, nn.Module):
         raise ValueError(f"adapt takes a torch.nn.Module, got {type(inner).__name__}")
     name = type(inner).__name__
@@ -60,6 +60,12 @@ def adapt(
             f"columns) of patches)"
         )
     return Adapted(inner, _told(places, prefix_tokens, grid))
+
+
+def _unwrapped(network: Any) -> Any:
+    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return network.module
+    return getattr(network, "_orig_mod", network)  # torch.compile's, where no hook is heard
 
 
 def _layer(network: nn.Module, layer: nn.Module | str) -> nn.Module:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
-from vision_attn.explain.frozen import explained
+from vision_attn.explain.frozen import explained, must_have
 from vision_attn.explain.maps import at_least_float32, image_size, upsample
 from vision_attn.explain.reach import check_reach, where_instead
 from vision_attn.explain.targets import check, score
@@ -169,6 +169,7 @@ class Heard(NamedTuple):
 
 def hear(model: Explainable, images: Images) -> Heard:
     """Run the network once, its graph starting at the output of `cam_layer`."""
+    must_have(model, "cam_layer", "to_map")
     leaves: list[Tensor] = []
 
     def cut(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,13 +17,18 @@ def explained(model: Explainable) -> Iterator[None]:
 
     On leaving, also by an error, the mode of every module, `requires_grad`, the grad mode and the
     random state are as before; `.grad` is never touched, since no weight takes a gradient. A
-    network compiled earlier runs eagerly meanwhile, because compiled code calls no new hooks.
+    network compiled earlier runs eagerly meanwhile, because compiled code calls no new hooks, and
+    one of timm that saves memory by computing activations twice keeps them.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"an explained network must be a torch.nn.Module, got {type(model)}")
     parameters = list(model.parameters())
     training = [module for module in model.modules() if module.training]
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    # What timm computes again for the gradient would miss the hooks that listened the first time.
+    recomputing: list[Any] = [
+        module for module in model.modules() if getattr(module, "grad_checkpointing", None) is True
+    ]
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(_accelerators(parameters)))
         stack.enter_context(torch.inference_mode(False))
@@ -33,12 +39,27 @@ def explained(model: Explainable) -> Iterator[None]:
                 model.eval()
             for parameter in trainable:
                 parameter.requires_grad_(False)
+            for module in recomputing:
+                module.grad_checkpointing = False
             yield
         finally:
+            for module in recomputing:
+                module.grad_checkpointing = True
             for module in training:
                 module.training = True
             for parameter in trainable:
                 parameter.requires_grad_()
+
+
+def must_have(model: Explainable, *names: str) -> None:
+    """Raise ValueError where a network does not say what an explainer has to know of it."""
+    missing = [name for name in names if name not in dir(model)]
+    if missing:
+        raise ValueError(
+            f"{type(model).__name__} does not say where its patches are: it has no "
+            f"{' and no '.join(missing)}; explain adapt(network), which knows networks of timm and "
+            f"torchvision"
+        )
 
 
 @contextmanager

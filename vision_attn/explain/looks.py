@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vision_attn.explain.contract import Explainable, Images, Maps
+from vision_attn.explain.frozen import must_have
 from vision_attn.explain.maps import at_least_float32, upsample
 from vision_attn.tape import Attended, Tape
 
@@ -29,6 +30,7 @@ class Looks(NamedTuple):
 
 def look(model: Explainable, images: Images, method: str) -> Looks:
     """Run the network once and record its attention; ValueError where `method` is undefined."""
+    must_have(model, "readout", "to_map")
     tape = Tape()
     logits = model(images, tape=tape)
     if not tape.attention:

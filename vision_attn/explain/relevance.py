@@ -98,8 +98,9 @@ def attention_gradient(
 
 
 def _look(model: Explainable, images: Images, method: str) -> Looks:
-    # No weight takes a gradient, so the images must, for the graph to reach the first layer.
-    return look(model, images.detach().requires_grad_(), method)
+    # No weight takes a gradient, so the images must, for the graph to reach the first layer; a
+    # copy of them, because those from inference mode never can.
+    return look(model, images.detach().clone().requires_grad_(), method)
 
 
 def _weighted(looks: Looks, targets: Targets, fuse: Callable[[Heads], Layer]) -> Iterator[Layer]:

@@ -27,6 +27,10 @@ def check(model: Explainable, images: Images, targets: Int[Tensor, "batch *class
         raise ValueError(
             f"images must have shape (batch, channel, height, width), got {tuple(images.shape)}"
         )
+    if not len(images):
+        raise ValueError("there must be an image to explain, got none")
+    if not isinstance(targets, Tensor):
+        raise ValueError(f"targets must be a tensor of class indices, got {type(targets).__name__}")
     if targets.is_floating_point() or targets.dtype == torch.bool:
         raise ValueError(f"targets must be class indices (integers), got {targets.dtype}")
     if targets.ndim == 0 or len(targets) != len(images):
@@ -44,8 +48,14 @@ def score(logits: Float[Tensor, "batch output"], targets: Targets) -> Float[Tens
             f"the network must give logits of shape (batch, output), got {tuple(logits.shape)}; "
             f"wrap it in Scored to explain a score computed from its output"
         )
+    if targets.ndim != 1:
+        raise ValueError(
+            f"targets must name one class an image, got shape {tuple(targets.shape)}; give "
+            f"several classes one after the other"
+        )
     _check_range(targets, logits.shape[1])
-    return logits.gather(1, targets.to(logits.device)[:, None])[:, 0]
+    own = targets.to(logits.device).clone()  # no graph keeps a tensor made in inference mode
+    return logits.gather(1, own[:, None])[:, 0]
 
 
 def _check_range(targets: Tensor, outputs: int | None) -> None:

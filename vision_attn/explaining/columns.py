@@ -76,18 +76,13 @@ def lay_out(
     """Plan the columns, those of one network together, and remark on methods left out.
 
     Where maps are scored, baselines are too. `masks` tells where objects are known from. Raises
-    ValueError for names that are not known, and for a method that no network takes.
+    ValueError for a method that no network takes, and for scores that lack masks.
     """
-    check_known("--methods", methods, [ALL, *EXPLAINERS])
-    check_known("--scores", scores, list(SCORES))
-    if methods is not None and not methods:
-        raise ValueError(
-            f"--methods must name explainers: {ALL} or some of {', '.join(EXPLAINERS)}"
-        )
     located = [score for score in scores if score in LOCALISATION]
     if located and not masks:
         raise ValueError(
-            f"{', '.join(located)} need masks of the objects; give --masks, or scenes as the source"
+            f"masks of the objects are needed for {', '.join(located)}; give --masks, or scenes as "
+            f"the source"
         )
     everything = methods is not None and ALL in methods
     chosen = list(METHODS) if everything else list(dict.fromkeys(methods or USUAL))
@@ -102,6 +97,16 @@ def lay_out(
         for want in _distinct(method, wanted)
     ]
     return columns, list(refusals.values()) if methods else []
+
+
+def check_names(methods: Sequence[str] | None, scores: Sequence[str]) -> None:
+    """Raise ValueError for methods and scores that are not known."""
+    check_known("--methods", methods, [ALL, *EXPLAINERS])
+    check_known("--scores", scores, list(SCORES))
+    if methods is not None and not methods:
+        raise ValueError(
+            f"--methods must name explainers: {ALL} or some of {', '.join(EXPLAINERS)}"
+        )
 
 
 def check_known(option: str, chosen: Sequence[str] | None, known: Sequence[str]) -> None:

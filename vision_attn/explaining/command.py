@@ -11,7 +11,7 @@ from tqdm import tqdm
 from vision_attn.data.batch import Problem
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import replace
-from vision_attn.explaining.columns import check_known, lay_out
+from vision_attn.explaining.columns import check_known, check_names, lay_out
 from vision_attn.explaining.intake import Intake
 from vision_attn.explaining.networks import Network, open_networks
 from vision_attn.explaining.sources import open_source
@@ -61,6 +61,7 @@ def explain(
     the user can mend, also if not one image could be used.
     """
     check_known("--formats", formats, FORMATS)
+    check_names(methods, scores)
     names = [model] if against is None else [model, against]
     networks = open_networks(names, find(device).device, random_weights=random_weights)
     _check_folder(out, networks)
@@ -89,8 +90,16 @@ def _batches(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
 
 def _check_folder(out: Path, networks: Sequence[Network]) -> None:
     """Refuse a folder with maps of other networks, whose answers would be written over."""
-    hashes = {network.hash for network in networks}
-    others = sorted({line["model"] for line in index(out) if line["model_hash"] not in hashes})
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out must be a folder, got the file {out}")
+    hashes = {network.name: network.hash for network in networks}
+    others = sorted(
+        {
+            name
+            for name, found in {(line["model"], line["model_hash"]) for line in index(out)}
+            if hashes.get(name, found) != found or found not in hashes.values()
+        }
+    )
     if others:
         raise ValueError(
             f"{out} holds maps of other networks or weights ({', '.join(others)}); give another "

@@ -66,7 +66,7 @@ def predict(
     paths = "\n".join(map(_stamp, source.paths[:count], source.files[:count]))
     about = {"model": of_model(loaded.model), "top_k": top_k, "saliency": saliency}
     out.parent.mkdir(parents=True, exist_ok=True)
-    journal = Journal(kept, about | {"images": of_bytes(paths.encode())})
+    journal = Journal(kept, about | {"images": of_bytes(os.fsencode(paths))})
     reader, predictor = Reader(source, loaded.spec), Predictor(loaded, place, top_k)
     with tqdm(total=count, initial=journal.length, unit="image", disable=None) as bar:
         spans = _spans(journal.length, count, batch_size)

@@ -1,8 +1,7 @@
 """Images from files, folders, patterns or the data of a recipe, one at a time."""
 
-import glob
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from vision_attn.data.batch import Problem
 from vision_attn.data.decode import decode
 from vision_attn.data.files import Stored
+from vision_attn.data.finding import find
 from vision_attn.data.transforms import evaluate_batch
 from vision_attn.explaining.objects import Objects
 from vision_attn.recipe import read
@@ -112,6 +112,10 @@ class Files:
         """Read one file; threads may share this."""
         path, label = self.paths[place], self.labels[place]
         try:
+            str(path).encode()
+        except UnicodeEncodeError:  # Linux takes any bytes for a name, tables and pages do not
+            return Problem(str(path), "its name is not UTF-8; rename it")
+        try:
             return Photograph(path.stem, str(path), path.read_bytes(), label, self.objects)
         except OSError as error:
             return Problem(str(path), f"cannot be read: {error.strerror}")
@@ -189,30 +193,4 @@ def open_source(
     if recipes:
         return Split(Path(recipes[0]), spec)
     own = [path.resolve() for path in ([out] if isinstance(out, Path) else out)]
-    paths = list(dict.fromkeys(_paths(words, own)))
-    if not paths:
-        raise ValueError(f"a source must hold image files, got none in {' '.join(words)}")
-    return Files(paths, spec.names, Objects(masks) if masks else None)
-
-
-def _paths(words: Iterable[str], own: Sequence[Path]) -> Iterator[Path]:
-    for word in words:
-        found = (
-            [Path(word)]
-            if Path(word).exists()
-            else sorted(map(Path, glob.glob(word, recursive=True)))
-        )
-        if not found:
-            raise ValueError(
-                f"a source must be a file, a folder, a pattern or a recipe, got {word}: no such "
-                f"file"
-            )
-        for path in found:
-            yield from _inside(path, own) if path.is_dir() else [path]
-
-
-def _inside(folder: Path, own: Sequence[Path]) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden and not any(map(path.resolve().is_relative_to, own)):
-            yield path
+    return Files(find(words, own), spec.names, Objects(masks) if masks else None)

@@ -193,6 +193,7 @@ async function show(place) {
   main.replaceChildren();
   main.style.setProperty("--side", `${Math.round(224 * Math.min(1, width / height))}px`);
   main.style.setProperty("--models", image.models.length);
+  main.classList.toggle("two", image.models.length === 2);
   const first = section(main, "image", "", "");
   const words = [bold(image.label ?? image.name), image.label === null ? "" : ` · ${image.name}`];
   card(first, base, words, (canvas) => paint(canvas, image, base, null), () => "");

@@ -2,8 +2,8 @@
 
 import html
 import json
-from collections.abc import Iterator, Mapping
-from itertools import groupby, islice
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,23 @@ def contents(folder: Path, store: Store, most: int) -> dict[str, Any]:
         "steps": STEPS,
         "colours": {x: store.add(colours(x)) for x in (UNSIGNED, SIGNED)},
         "images": [
-            _image(folder, name, list(lines.values()), store)
+            _image(folder, name, lines.values(), store)
             for name, lines in islice(names.items(), most)
         ],
     }
 
 
-def _image(folder: Path, name: str, lines: list[dict[str, Any]], store: Store) -> dict[str, Any]:
+def _by_model(lines: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Gather the maps of each model, which may have been added one method at a time."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        found.setdefault(line["model"], []).append(line)
+    return found
+
+
+def _image(
+    folder: Path, name: str, lines: Iterable[dict[str, Any]], store: Store
+) -> dict[str, Any]:
     with np.load(folder / f"{name}.npz") as file:
         about = json.loads(str(file["about"]))
         models = [
@@ -72,7 +82,7 @@ def _image(folder: Path, name: str, lines: list[dict[str, Any]], store: Store) -
                 "maps": [_map(folder, line, store) for line in group],
                 "looks": _looks(file, model, store),
             }
-            for model, group in groupby(lines, lambda line: line["model"])
+            for model, group in _by_model(lines).items()
         ]
         height, width = file["picture"].shape[:2]
         return {
@@ -94,7 +104,7 @@ def _map(folder: Path, line: Mapping[str, Any], store: Store) -> dict[str, Any]:
         "method": title(line["method"]),
         "signed": line["method"] in SIGNED_METHODS,
         "flat": line["flat"],
-        "target": "every class" if line["method"] in AGNOSTIC else line["target_name"],
+        "target": _target(line),
         "scores": {title(name): score for name, score in line["scores"].items()},
         "settings": line["settings"],
         "shape": list(values.shape),
@@ -102,6 +112,14 @@ def _map(folder: Path, line: Mapping[str, Any], store: Store) -> dict[str, Any]:
         "high": high,
         "values": store.add(steps.round().astype("<u2").tobytes()),
     }
+
+
+def _target(line: Mapping[str, Any]) -> str:
+    """Name the explained class, and how it was chosen where it is not the network's answer."""
+    if line["method"] in AGNOSTIC:
+        return "every class"
+    name, chosen = line["target_name"], line["settings"].get("target", "predicted")
+    return name if chosen == "predicted" else f"{name} ({chosen})"
 
 
 def _looks(file: Mapping[str, Any], model: str, store: Store) -> dict[str, Any] | None:
