@@ -5,114 +5,19 @@ import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from vision_attn.data.caption_baselines import free_rows
-from vision_attn.data.caption_config import CaptionsConfig, SceneCaptionsConfig
 from vision_attn.data.loader import share
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
-from vision_attn.engine.run import Run, replace
-from vision_attn.held_out import open_data, recipe_of, take
+from vision_attn.engine.run import Run
+from vision_attn.held_out import open_data, take
+from vision_attn.judging import MAPS, evaluate
+from vision_attn.recorded import open_run, recipe_of
 from vision_attn.report.captioners import Measured, compare_captioners
 from vision_attn.report.compare import compare as write_report
-from vision_attn.report.evaluation import MISTAKES, Held, evaluation
 from vision_attn.report.glimpses import glimpse_report
 from vision_attn.report.measure import Evidence, Subject
 from vision_attn.trained import load_model
-
-MAPS = {
-    "vit": ("grad_cam", "rollout", "relevance"),
-    "resnet": ("grad_cam",),
-    "glimpse": ("glimpses",),
-}
-"""What explains a network of each kind, unless the user says otherwise."""
-
-
-class Evaluated(NamedTuple):
-    """What an evaluation found."""
-
-    split: SplitName
-    numbers: dict[str, float]
-    report: Path | None
-
-
-def evaluate(
-    folder: Path,
-    *overrides: str,
-    split: SplitName | None = None,
-    batch_size: int = 256,
-    device: str = "auto",
-) -> Evaluated:
-    """Measure the best weights of a run on a split of its data, and keep the numbers beside them.
-
-    `overrides` change the recipe, for data that has moved. `split` is that of the test, or of
-    validation where the data has no other, unless given. Captions of images come with the scores
-    of what costs nothing: a constant caption, a neighbour's, another person's. Writes
-    evaluation-SPLIT.json. Raises ValueError if the data's preprocessing is not the one the weights
-    were trained with.
-    """
-    recipe = recipe_of(folder, *overrides)
-    model, spec = load_model(folder)
-    data = open_data(recipe, spec)
-    split, source, _ = take(data, split, folder)
-    task = recipe.task.build(model, spec).to(find(device).device)
-    numbers = task.evaluate(share(source, batch_size, workers=recipe.data.workers))
-    if isinstance(recipe.data, CaptionsConfig | SceneCaptionsConfig):
-        train: Any = data.train
-        rows = free_rows(train, source)
-        numbers |= {f"{row}_{name}": x for row, own in rows.items() for name, x in own.items()}
-    replace(folder / f"evaluation-{split}.json", json.dumps(numbers, indent=2) + "\n")
-    return Evaluated(split, numbers, None)
-
-
-def examine(
-    folder: Path,
-    *overrides: str,
-    split: SplitName | None = None,
-    out: Path | None = None,
-    methods: Sequence[str] | None = None,
-    mistakes: int = MISTAKES,
-    batch_size: int = 256,
-    device: str = "auto",
-) -> Evaluated:
-    """Evaluate a run and, where it tells labels, judge it in full, in a report.
-
-    Written to `out`, by default the folder evaluation/SPLIT of the run. The temperature of the
-    test split is fitted on the validation images. The `mistakes` that cost the most are explained
-    by `methods`, by default those of `MAPS`. Else as `evaluate`.
-    """
-    recipe = recipe_of(folder, *overrides)
-    if recipe.task.name in ("captioning", "multilabel"):
-        if out or methods:
-            raise ValueError(
-                "--out and --methods are for networks that tell one label an image; leave them out"
-            )
-        return evaluate(folder, *overrides, split=split, batch_size=batch_size, device=device)
-    model, spec = load_model(folder)
-    data = open_data(recipe, spec)
-    split, source, words = take(data, split, folder)
-    workers = recipe.data.workers
-    place = find(device).device
-    chosen = tuple(methods or MAPS[recipe.model.name])
-    held = Held(
-        split=split,
-        source=source,
-        words=words,
-        batches=share(source, batch_size, workers=workers),
-        fitting=None if split == "valid" else share(data.valid, batch_size, workers=workers),
-    )
-    out = folder / "evaluation" / split if out is None else out
-    again = ["vision-attn", "evaluate", str(folder), *overrides, "--split", split]
-    again += ["--out", str(out), "--mistakes", str(mistakes)]
-    again += ["--methods", ",".join(methods)] if methods else []
-    subject = Subject(folder.resolve().name, Run.open(folder), model.to(place), chosen)
-    numbers = evaluation(subject, held, out, command=shlex.join(again), most=mistakes)
-    if recipe.task.name != "classification":
-        task = recipe.task.build(model, spec)
-        numbers |= task.evaluate(share(source, batch_size, workers=workers))
-    replace(folder / f"evaluation-{split}.json", json.dumps(numbers, indent=2) + "\n")
-    return Evaluated(split, numbers, out / "report.md")
 
 
 def compare(
@@ -168,7 +73,7 @@ def _compare_captioners(folders: Sequence[Path], out: Path, split: SplitName, de
     for folder in folders:
         if (kind := recipe_of(folder).model.name) != "captioner":
             raise ValueError(f"captioners are compared with each other, got {folder}, a {kind}")
-    runs = [Measured(Run.open(x), _evaluation(x, split, device)) for x in folders]
+    runs = [Measured(open_run(x), _evaluation(x, split, device)) for x in folders]
     again = ["vision-attn", "compare", *map(str, folders), "--out", str(out), "--split", split]
     return compare_captioners(runs, out, split=split, command=shlex.join(again))
 

@@ -15,6 +15,8 @@ from vision_attn.formats.card import card
 from vision_attn.formats.reload import RELOAD, difference
 from vision_attn.formats.trained import Trained
 from vision_attn.models.config import ResNetConfig, ViTConfig
+from vision_attn.report.tag_evaluation import THRESHOLDS
+from vision_attn.report.tag_judgement import HALF
 from vision_attn.trained import load_model
 
 FORMATS: Mapping[str, Callable[[Trained], dict[str, bytes]]] = {
@@ -64,7 +66,13 @@ def export(run: Path, to: str, out: Path, *, push: str | None = None) -> Exporte
     name = push.rpartition("/")[2] if push else run.resolve().name
     opened = Run.open(run)
     numbers, recipe = _numbers(opened), _anywhere(opened.recipe)
-    page = card(trained, to=to, name=name, numbers=numbers, recipe=recipe)
+    thresholds = _thresholds(opened)
+    page = card(
+        trained, to=to, name=name, numbers=numbers, recipe=recipe, fitted=thresholds is not None
+    )
+    if spec.several:
+        told = thresholds or dict.fromkeys(spec.names, HALF)
+        files[THRESHOLDS] = (json.dumps(told, indent=2) + "\n").encode()
     files |= {
         "spec.json": (json.dumps(spec.to_dict(), indent=2) + "\n").encode(),
         "README.md": page.encode(),
@@ -111,6 +119,15 @@ def _numbers(run: Run) -> dict[str, float]:
     kept = run.folder / "evaluation-test.json"
     if kept.exists():
         return {f"test {name}": x for name, x in json.loads(kept.read_text()).items()}
-    lines: list[dict[str, Any]] = [x for x in run.metrics() if "valid_accuracy" in x]
-    best = max(lines, key=lambda line: line["valid_accuracy"] or 0, default={})
+    chose = "valid_average_precision" if run.spec.several else "valid_accuracy"
+    lines: list[dict[str, Any]] = [x for x in run.metrics() if chose in x]
+    best = max(lines, key=lambda line: line[chose] or 0, default={})
     return {k.replace("_", " ", 1): x for k, x in best.items() if k.startswith("valid_")}
+
+
+def _thresholds(run: Run) -> dict[str, float] | None:
+    """Give the threshold of each label, if they were fitted for the weights that are there."""
+    kept = run.folder / "evaluation" / "test" / THRESHOLDS
+    if not kept.exists() or kept.stat().st_mtime < run.best.stat().st_mtime:
+        return None
+    return json.loads(kept.read_text())

@@ -1,6 +1,7 @@
 """The commands that put numbers on a network."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,24 @@ from vision_attn.arguments.kinds import add_device, names, positive
 
 
 def add_evaluate(commands: Any) -> None:
-    """Offer `evaluate RUN`: judge a run's best weights on a split, in a report."""
+    """Offer `evaluate RUN [DATA...]`: judge a run's best weights on images, in a report."""
     parser = commands.add_parser("evaluate", help="judge a run's best weights on held-out images")
     parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("overrides", nargs="*", metavar="data.FIELD=VALUE", help="for moved data")
+    parser.add_argument(
+        "data",
+        nargs="*",
+        metavar="DATA",
+        help="other data than the run's own: image files, folders, quoted patterns, each image in "
+        "a folder named like its class, or one RECIPE.yaml; and data.FIELD=VALUE, for data that "
+        "has moved",
+    )
     parser.add_argument(
         "--split", choices=("test", "valid"), help="default: test, or valid where there is no test"
     )
     parser.add_argument(
-        "--out", type=Path, help="folder of the report (default: RUN/evaluation/SPLIT)"
+        "--out",
+        type=Path,
+        help="folder of the report (default: RUN/evaluation/SPLIT; for DATA .../on-NAME)",
     )
     parser.add_argument("--methods", type=names, help="explainers of mistakes, comma-separated")
     parser.add_argument(
@@ -27,12 +37,18 @@ def add_evaluate(commands: Any) -> None:
     add_device(parser)
 
     def run(chosen: argparse.Namespace) -> None:
-        from vision_attn.commands import examine
+        from vision_attn.judging import examine
 
         options = vars(chosen).copy()
-        found = examine(options.pop("run"), *options.pop("overrides"), **options)
+        words = options.pop("data")
+        overrides = [word for word in words if re.match(r"[\w.]+=", word)]
+        options["data"] = [word for word in words if word not in overrides]
+        found = examine(options.pop("run"), *overrides, **options)
         for name, number in found.numbers.items():
-            print(f"{found.split} {name} = {number:.6g}")
+            print(f"{found.judges} {name} = {number:.6g}")
+        if found.report and found.left_out:
+            listed = found.report.parent / "problems.jsonl"
+            print(f"{found.left_out} images left out, listed in {listed}", file=sys.stderr)
         if found.report:
             print(f"report: {found.report}")
 

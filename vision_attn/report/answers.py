@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from vision_attn.data.batch import Labelled
+from vision_attn.data.batch import Labelled, Tagged
 from vision_attn.report.cost import at_rest
 
 
@@ -45,7 +45,7 @@ class Answers(NamedTuple):
 
 
 def answer(
-    model: nn.Module, batches: Iterable[Labelled], device: torch.device, what: str
+    model: nn.Module, batches: Iterable[Labelled | Tagged], device: torch.device, what: str
 ) -> Answers:
     """Ask a network about every image; `what` names the split on the progress bar.
 

@@ -1,10 +1,13 @@
 """Whether a network is as often right as it is sure: bins, calibration error, temperature."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from scipy.optimize import minimize_scalar
+from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from vision_attn.report.answers import Answers
@@ -58,15 +61,27 @@ def calibration(answers: Answers, temperature: float = 1.0, seed: int = 0) -> Ca
 
 def bins(answers: Answers, count: int = BINS) -> list[Bin]:
     """Sort answers into equally wide bins of confidence."""
-    confidence = answers.probabilities.amax(-1)
+    return binned(answers.probabilities.amax(-1), answers.right, count)
+
+
+def binned(
+    confidence: Float[Tensor, " answer"], right: Bool[Tensor, " answer"], count: int = BINS
+) -> list[Bin]:
+    """Sort what was said, with some confidence, into equally wide bins of it."""
     place = (confidence * count).long().clamp(max=count - 1)
     images = torch.bincount(place, minlength=count)
     sums = (
         torch.bincount(place, weights=values.double(), minlength=count) / images.clamp(min=1)
-        for values in (confidence, answers.right)
+        for values in (confidence, right)
     )
     rows = zip(images.tolist(), *(values.tolist() for values in sums), strict=True)
     return [Bin(*row) for row in rows]
+
+
+def distance(found: Sequence[Bin]) -> float:
+    """Average the distance of confidence and accuracy over the answers in some bins."""
+    total = sum(one.images for one in found)
+    return sum(one.images * abs(one.confidence - one.accuracy) for one in found) / total
 
 
 def best_temperature(answers: Answers) -> float:

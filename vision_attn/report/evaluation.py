@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vision_attn.data.batch import Labelled, Source
+from vision_attn.data.batch import Source
 from vision_attn.engine.atomic import whole
 from vision_attn.engine.run import replace
 from vision_attn.report.answers import answer
@@ -30,13 +30,17 @@ class Held:
     """Held-out images that judge a network."""
 
     split: str
-    source: Source[Labelled]
+    source: Source[Any]
     words: str
     """What is to be said after their number: whether they had a part in training."""
-    batches: Iterable[Labelled]
+    batches: Iterable[Any]
     """All of `source`, in order."""
-    fitting: Iterable[Labelled] | None
-    """Images that set the temperature; None where those that judge are the only ones."""
+    fitting: Iterable[Any] | None
+    """Images that set the temperature, or thresholds; None where there are no others."""
+    of: str = ""
+    """The other data that they are of; empty for the run's own."""
+    fitted: Path | None = None
+    """The report on the run's own test split, whose fit is taken instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,8 @@ class Evaluation:
     split: str
     words: str
     """What is to be said of the images after their number."""
+    of: str
+    """The other data that they are of; empty for the run's own."""
     judgement: Judgement
     calibrations: list[Calibration]
     """As trained and, if it was fitted, with a temperature."""
@@ -77,23 +83,32 @@ def evaluation(
     names = subject.run.spec.names
     answers = answer(subject.model, held.batches, subject.device, held.split)
     calibrations = [calibration(answers, seed=seed)]
-    if held.fitting is not None:
-        fitting = answer(subject.model, held.fitting, subject.device, "valid")
-        calibrations.append(calibration(answers, best_temperature(fitting), seed))
+    if (temperature := _temperature(subject, held)) is not None:
+        calibrations.append(calibration(answers, temperature, seed))
     found = Evaluation(
         split=held.split,
         words=held.words,
+        of=held.of,
         judgement=judge(answers, names, seed),
         calibrations=calibrations,
         mistakes=worst(answers, names, held.source, held.split, most),
     )
     explain_mistakes(subject, found.mistakes, held.source, out / "mistakes")
     _write_tables(found, names, out)
-    _save(confusion_figure(found.judgement.confusion, names), out / "confusion.png")
-    _save(reliability_figure(calibrations), out / "reliability.png")
+    save(confusion_figure(found.judgement.confusion, names), out / "confusion.png")
+    save(reliability_figure(calibrations), out / "reliability.png")
     evaluation_page(found, subject, out)
     replace(out / "report.md", evaluation_text(found, subject, command=command, seed=seed))
     return found.numbers()
+
+
+def _temperature(subject: Subject, held: Held) -> float | None:
+    """Fit the temperature, or read the one that was fitted earlier, if there is any."""
+    if held.fitting is not None:
+        return best_temperature(answer(subject.model, held.fitting, subject.device, "valid"))
+    if held.fitted is not None:
+        return json.loads((held.fitted / "numbers.json").read_text()).get("temperature")
+    return None
 
 
 def _write_tables(found: Evaluation, names: tuple[str, ...], out: Path) -> None:
@@ -117,6 +132,7 @@ def _row(one: ClassScores) -> list[Any]:
     return [one.name, one.images, *recall, "" if one.precision is None else one.precision, one.f1]
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     with whole(path) as file:
         figure.savefig(file, format="png", dpi=160)

@@ -1,6 +1,6 @@
 """Figures of an evaluation: what is taken for what, and how far confidence can be believed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vision_attn.report.calibration import BINS, Calibration
+from vision_attn.report.calibration import BINS, Bin, Calibration
 from vision_attn.report.figures import COLOURS, FAINT, INK, STYLE
 
 NAMED, WRITTEN = 40, 20
@@ -45,20 +45,33 @@ def confusion_figure(confusion: Int[Tensor, "label output"], names: Sequence[str
 
 def reliability_figure(found: Sequence[Calibration]) -> Figure:
     """Draw accuracy over confidence, with the number of images below, a column a temperature."""
+    columns = {}
+    for one in found:
+        known = "as trained" if one.temperature == 1 else f"temperature {one.temperature:.2f}"
+        columns[f"{known}: calibration error {100 * one.error:.1f} %"] = one.bins
+    return diagrams(columns, ("confidence", "accuracy", "images"))
+
+
+def diagrams(columns: Mapping[str, Sequence[Bin]], words: tuple[str, str, str]) -> Figure:
+    """Draw a reliability diagram a column, under its title, with the counts of its bins below.
+
+    `words` are for what was said, what was found, and what is counted.
+    """
     with rc_context(STYLE):
-        figure = Figure(figsize=(0.6 + 3.6 * len(found), 4.3), layout="constrained")
-        axes = figure.subplots(2, len(found), sharex=True, height_ratios=(4, 1), squeeze=False)
-        for (upper, lower), one in zip(axes.T, found, strict=True):
-            _diagram(upper, one)
-            lower.bar(_middles(), [x.images for x in one.bins], 1 / BINS, color=FAINT, ec="white")
-            lower.set_xlabel("confidence")
-        axes[0, 0].set_ylabel("accuracy")
-        axes[1, 0].set_ylabel("images")
+        figure = Figure(figsize=(0.6 + 3.6 * len(columns), 4.3), layout="constrained")
+        axes = figure.subplots(2, len(columns), sharex=True, height_ratios=(4, 1), squeeze=False)
+        for (upper, lower), (title, found) in zip(axes.T, columns.items(), strict=True):
+            _diagram(upper, found)
+            upper.set_title(title, size=9, color=INK)
+            lower.bar(_middles(), [x.images for x in found], 1 / BINS, color=FAINT, ec="white")
+            lower.set_xlabel(words[0])
+        axes[0, 0].set_ylabel(words[1])
+        axes[1, 0].set_ylabel(words[2])
     return figure
 
 
-def _diagram(ax: Axes, found: Calibration) -> None:
-    filled = [(x, one) for x, one in zip(_middles(), found.bins, strict=True) if one.images]
+def _diagram(ax: Axes, found: Sequence[Bin]) -> None:
+    filled = [(x, one) for x, one in zip(_middles(), found, strict=True) if one.images]
     middles = [x for x, _ in filled]
     both = [min(one.confidence, one.accuracy) for _, one in filled]
     ax.bar(middles, both, 1 / BINS, color=COLOURS[0], ec="white")
@@ -71,8 +84,6 @@ def _diagram(ax: Axes, found: Calibration) -> None:
     ax.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.legend(frameon=False, loc="upper left")
-    known = "as trained" if found.temperature == 1 else f"temperature {found.temperature:.2f}"
-    ax.set_title(f"{known}: calibration error {100 * found.error:.1f} %", size=9, color=INK)
 
 
 def _middles() -> list[float]:

@@ -1,18 +1,4 @@
 // what an evaluation adds to a page of maps: numbers, confusions, calibration, classes
-const told = () => content.evaluation;
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
-
-function numbers() {
-  for (const [name, value, low, high] of told().numbers) {
-    const line = element("div"), share = name !== "macro F1";
-    const write = (number) => (share ? (100 * number).toFixed(1) : number.toFixed(3));
-    line.append(bold(`${write(value)}${share ? " %" : ""}`), `${name} (${write(low)}-${write(high)})`);
-    $("numbers").append(line);
-  }
-  $("numbers").append(plain(`${told().images.toLocaleString("en")} ${told().split} images`));
-}
-
 // the confusion matrix: a cell is at least a pixel
 const cells = () => view(Uint32Array, told().confusion);
 const cell = () => Math.max(1, Math.floor(320 / told().names.length));
@@ -58,58 +44,25 @@ function jump(chosen) {
 }
 
 // the reliability diagram
+const calibrated = () => told().calibrations[$("cooled").checked ? told().calibrations.length - 1 : 0];
 function reliability() {
-  const found = told().calibrations, one = found[$("cooled").checked ? found.length - 1 : 0];
-  const canvas = $("reliability"), pen = pen2d(canvas), side = canvas.width, wide = side / one.bins.length;
-  pen.clearRect(0, 0, side, side);
-  one.bins.forEach(([images, confidence, accuracy], at) => {
-    if (!images) return;
-    const both = Math.min(confidence, accuracy), most = Math.max(confidence, accuracy);
-    pen.fillStyle = confidence > accuracy ? "#E69F00" : "#56B4E9";
-    pen.fillRect(at * wide + 1, side * (1 - most), wide - 2, side * most);
-    pen.fillStyle = "#0072B2";
-    pen.fillRect(at * wide + 1, side * (1 - both), wide - 2, side * both);
-  });
-  pen.strokeStyle = ink("--faint");
-  pen.setLineDash([2, 4]);
-  pen.beginPath();
-  pen.moveTo(0, side);
-  pen.lineTo(side, 0);
-  pen.stroke();
-  pen.setLineDash([]);
+  const one = calibrated();
+  bars($("reliability"), one.bins);
   const cooled = one.temperature === 1 ? "as trained" : `temperature ${one.temperature.toFixed(2)}`;
   $("believed").textContent = `accuracy over confidence, ${cooled}: calibration error ${percent(one.error)}`;
 }
 function bin(event) {
-  const box = event.target.getBoundingClientRect();
-  const found = told().calibrations, one = found[$("cooled").checked ? found.length - 1 : 0];
-  const at = Math.floor(((event.clientX - box.left) / box.width) * one.bins.length);
-  const [images, confidence, accuracy] = one.bins[Math.min(Math.max(at, 0), one.bins.length - 1)];
+  const [images, confidence, accuracy] = binAt(event, calibrated().bins);
   $("believed").textContent = images
     ? `${images} images, ${percent(confidence)} sure and ${percent(accuracy)} right` : "no images";
 }
 
-// the table of classes, sorted by one of its columns
-const HEADS = ["name", "images", "recognised", "precision", "F1"];
-function classes(head, upwards) {
-  const rows = [...told().classes], table = element("table"), top = element("tr");
-  const sign = upwards ? 1 : -1;
-  if (head) rows.sort((a, b) => sign * (a[head] < b[head] ? -1 : a[head] > b[head] ? 1 : 0));
-  for (const name of HEADS) {
-    const cell = element("th", { textContent: name === "name" ? "class" : name });
-    cell.addEventListener("click", () => classes(name, name === head ? !upwards : true));
-    top.append(cell);
-  }
-  table.append(top);
-  for (const one of rows) {
-    const line = element("tr");
-    const share = (value) => (value === null ? "-" : percent(value));
-    const title = one.interval ? `95 % interval ${one.interval.map(percent).join(" to ")}` : "";
-    const words = [one.name, one.images, share(one.recognised), share(one.precision), one.F1.toFixed(3)];
-    for (const text of words) line.append(element("td", { textContent: text, title }));
-    table.append(line);
-  }
-  $("classes").replaceChildren(element("h2", { textContent: "Class by class" }), table);
+// the table of classes
+const HEADS = { class: "name", images: "images", recognised: "recognised", precision: "precision", F1: "F1" };
+function row(one) {
+  const title = one.interval ? `95 % interval ${one.interval.map(percent).join(" to ")}` : "";
+  const words = [one.name, one.images, shareOf(one.recognised), shareOf(one.precision), one.F1.toFixed(3)];
+  return words.map((textContent) => element("td", { textContent, title }));
 }
 
 function follow() {
@@ -127,8 +80,8 @@ $("reliability").addEventListener("pointermove", bin);
 $("reliability").addEventListener("pointerleave", reliability);
 $("cooled").addEventListener("change", reliability);
 begun.then(() => {
-  numbers();
+  numbers(["macro F1"]);
   reliability();
-  classes();
+  sortable("Class by class", told().classes, HEADS, row);
   $("cool").hidden = told().calibrations.length < 2;
 });

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vision_attn.report.calibration import Calibration
+from vision_attn.report.evaluation_text import images_of
 from vision_attn.report.figures import title
 from vision_attn.report.interval import Estimate
 from vision_attn.report.judgement import ClassScores
@@ -26,7 +27,7 @@ def evaluation_page(found: Evaluation, subject: Subject, folder: Path) -> Path:
     judged = found.judgement
     confusion = judged.confusion.numpy().astype(np.uint32)
     content["evaluation"] = {
-        "split": found.split,
+        "judges": images_of(found.split, found.of),
         "images": judged.accuracy.images,
         "numbers": _numbers(found),
         "names": [one.name for one in judged.classes],
@@ -37,7 +38,7 @@ def evaluation_page(found: Evaluation, subject: Subject, folder: Path) -> Path:
     }
     heading = f"How well {title(subject.name)} classifies"
     words = places(heading, content, store)
-    return write_page(folder / "report.html", "evaluation_page", words, scripts=["page"])
+    return write_page(folder / "report.html", "evaluation_page", words, scripts=["page", "judged"])
 
 
 def _numbers(found: Evaluation) -> list[list[Any]]:

@@ -26,9 +26,9 @@ def evaluation_text(found: Evaluation, subject: Subject, *, command: str, seed: 
     judged = found.judgement
     parts = [
         f"# How well {title(subject.name)} classifies",
-        f"On {judged.accuracy.images:,} {SPLITS[found.split]} images{found.words}. Made, and made "
-        f"again, by `{command}`. [The page](report.html) shows the worst mistakes with maps; the "
-        f"numbers: [numbers.json](numbers.json).",
+        f"On {judged.accuracy.images:,} {images_of(found.split, found.of)}{found.words}. Made, "
+        f"and made again, by `{command}`. [The page](report.html) shows the worst mistakes with "
+        f"maps; the numbers: [numbers.json](numbers.json).",
         table(_headline(judged)),
         "## What is taken for what",
         table(_confusions(judged)) if _pairs(judged) else "Nothing is mistaken.",
@@ -39,7 +39,7 @@ def evaluation_text(found: Evaluation, subject: Subject, *, command: str, seed: 
         "## How far its probabilities can be believed",
         table(_calibrated(found.calibrations)),
         "![Accuracy over confidence](reliability.png)",
-        _advice(found.calibrations),
+        _advice(found),
         "## The worst mistakes",
         table(_mistakes(found)),
         "## What to keep in mind",
@@ -48,20 +48,27 @@ def evaluation_text(found: Evaluation, subject: Subject, *, command: str, seed: 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def images_of(split: str, of: str) -> str:
+    """Name images by their split and, where they are of other data, by these."""
+    return f"{SPLITS[split]} images" + f" of {of}" * bool(of)
+
+
 def _headline(judged: Judgement) -> list[list[str]]:
-    rows = [["", "value", "95 % interval"], ["accuracy", *_share(judged.accuracy)]]
+    rows = [["", "value", "95 % interval"], ["accuracy", *share(judged.accuracy)]]
     if judged.accuracy_top5 is not None:
-        rows.append(["accuracy, five guesses", *_share(judged.accuracy_top5)])
-    rows.append(["macro F1", *_number(judged.macro_f1)])
-    rows.append(["cross-entropy, nats", *_number(judged.loss)])
+        rows.append(["accuracy, five guesses", *share(judged.accuracy_top5)])
+    rows.append(["macro F1", *number(judged.macro_f1)])
+    rows.append(["cross-entropy, nats", *number(judged.loss)])
     return rows
 
 
-def _share(number: Estimate) -> list[str]:
+def share(number: Estimate) -> list[str]:
+    """Write a share and its interval, in percent."""
     return [f"**{percent(number.value)}**", f"{100 * number.low:.1f}-{100 * number.high:.1f}"]
 
 
-def _number(number: Estimate) -> list[str]:
+def number(number: Estimate) -> list[str]:
+    """Write a number and its interval."""
     return [f"**{number.value:.4f}**", f"{number.low:.4f}-{number.high:.4f}"]
 
 
@@ -78,7 +85,7 @@ def _confusions(judged: Judgement) -> list[list[str]]:
     rows = [["class", "taken for", "images", "of the class"]]
     for count, label, answer in _pairs(judged)[:CONFUSIONS]:
         of_class = percent(count / judged.classes[label].images)
-        rows.append([_plain(names[label]), _plain(names[answer]), f"{count:,}", of_class])
+        rows.append([plain(names[label]), plain(names[answer]), f"{count:,}", of_class])
     return rows
 
 
@@ -94,14 +101,12 @@ def _classes(judged: Judgement) -> list[list[str]]:
         shown = sorted(shown, key=lambda one: one.f1)[:CLASSES]
     rows = [["class", "images", "recognised", "95 % interval", "precision", "F1", "mistaken for"]]
     for one in shown:
-        found = ["-", "-"] if one.recall is None else _share(one.recall)
+        found = ["-", "-"] if one.recall is None else share(one.recall)
         precision = "-" if one.precision is None else percent(one.precision)
         wrong = (
-            f"{_plain(one.mistaken_for[0])} ({one.mistaken_for[1]:,})" if one.mistaken_for else ""
+            f"{plain(one.mistaken_for[0])} ({one.mistaken_for[1]:,})" if one.mistaken_for else ""
         )
-        rows.append(
-            [_plain(one.name), f"{one.images:,}", *found, precision, f"{one.f1:.3f}", wrong]
-        )
+        rows.append([plain(one.name), f"{one.images:,}", *found, precision, f"{one.f1:.3f}", wrong])
     return rows
 
 
@@ -114,7 +119,13 @@ def _calibrated(found: Sequence[Calibration]) -> list[list[str]]:
     return rows
 
 
-def _advice(found: Sequence[Calibration]) -> str:
+def _advice(evaluation: Evaluation) -> str:
+    found = evaluation.calibrations
+    if len(found) < 2 and evaluation.of:
+        return (
+            "No temperature is known: once the run is evaluated on its own test split, which fits "
+            "one on the validation images, it is judged here, too."
+        )
     if len(found) < 2:
         return (
             "No temperature is fitted: the images that would set it are those that judge here. "
@@ -138,7 +149,7 @@ def _mistakes(found: Evaluation) -> list[list[str]]:
     rows = [["image", "class", "answer", "probability", "of the class"]]
     for one in found.mistakes[:MISTAKES]:
         chances = [percent(one.probability), f"{100 * one.of_label:.2g} %"]
-        rows.append([f"`{one.path}`", _plain(one.label), _plain(one.answer), *chances])
+        rows.append([f"`{one.path}`", plain(one.label), plain(one.answer), *chances])
     return rows
 
 
@@ -156,7 +167,7 @@ def _notes(found: Evaluation, seed: int) -> Iterator[str]:
         f"Calibration error is the mean distance of confidence and accuracy over {BINS} equally "
         f"wide bins (Guo 2017). It has no interval: resampling images raises it."
     )
-    if found.split == "valid":
+    if found.split == "valid" and not found.of:
         yield (
             "The validation images chose the best weights of the run, so these numbers flatter it; "
             "the test split does not."
@@ -165,6 +176,6 @@ def _notes(found: Evaluation, seed: int) -> Iterator[str]:
         yield "No image is mistaken; the page shows the least sure answers instead."
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Keep a name from ending its cell of a table."""
     return name.replace("|", "\\|")

@@ -63,11 +63,26 @@ def bootstrap(
 
     `statistic` is given the indices of the images that count, some of them several times.
     """
-    found = torch.empty(resamples, dtype=torch.float64)
+    return bootstraps(lambda chosen: statistic(chosen)[None], images, generator, resamples)[0]
+
+
+def bootstraps(
+    statistic: Callable[[Int[Tensor, " image"]], Float[Tensor, " number"]],
+    images: int,
+    generator: torch.Generator,
+    resamples: int = RESAMPLES,
+) -> list[Estimate]:
+    """Estimate several numbers at once, as `bootstrap` does one.
+
+    A choice of images that leaves a number undefined (nan) does not count for its interval.
+    """
+    values = statistic(torch.arange(images))
+    found = torch.empty(resamples, len(values), dtype=torch.float64)
     for sample in range(resamples):  # one resample at a time: the memory stays that of the values
         found[sample] = statistic(torch.randint(images, (images,), generator=generator))
-    low, high = found.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Estimate(statistic(torch.arange(images)).item(), low, high, images)
+    ends = found.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
+    rows = zip(values.tolist(), *ends.tolist(), strict=True)
+    return [Estimate(value, low, high, images) for value, low, high in rows]
 
 
 def estimate(values: Float[Tensor, " image"], generator: torch.Generator) -> Estimate:

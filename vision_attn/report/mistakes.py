@@ -3,14 +3,14 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from vision_attn.explain.contract import Images, Targets
+from vision_attn.explain.contract import Images
 from vision_attn.explain.methods import AGNOSTIC, METHODS, settings
 from vision_attn.report.answers import Answers
 from vision_attn.report.cost import at_rest
@@ -20,6 +20,22 @@ from vision_attn.report.measure import Subject
 
 AT_ONCE = 8
 """Images that are explained together."""
+
+
+class Shown(Protocol):
+    """An image on the page, and the classes that its maps are for."""
+
+    @property
+    def name(self) -> str:
+        """Name its files in the export."""
+
+    @property
+    def place(self) -> int:
+        """Say where in the split it is."""
+
+    @property
+    def wanted(self) -> dict[str, int]:
+        """Number the classes, by what they are to the image, the foremost one first."""
 
 
 class Mistake(NamedTuple):
@@ -40,6 +56,12 @@ class Mistake(NamedTuple):
     """The probability of the true class."""
 
     @property
+    def wanted(self) -> dict[str, int]:
+        """Number the classes that maps are for."""
+        label, answer = self.pair
+        return {"predicted": answer, "label": label}
+
+    @property
     def right(self) -> bool:
         """Tell an answer that is right, but unsure."""
         return self.pair[0] == self.pair[1]
@@ -57,8 +79,7 @@ def worst(
     for rank, index in enumerate(losses.topk(min(most, len(losses))).indices.tolist(), start=1):
         chances = answers.logits[index].double().softmax(-1)
         label, answer = int(answers.labels[index]), int(answers.given[index])
-        file = source.file(index) if hasattr(source, "file") else None
-        path = f"{split}-{index:05d}" if file is None else str(file)
+        path = path_of(source, index, split)
         found.append(
             Mistake(
                 name=f"{rank:03d}-{Path(path).stem}",
@@ -74,13 +95,19 @@ def worst(
     return found
 
 
+def path_of(source: Any, index: int, split: str) -> str:
+    """Name the file of an image; its place in the split where the set is not made of files."""
+    file = source.file(index) if hasattr(source, "file") else None
+    return f"{split}-{index:05d}" if file is None else str(file)
+
+
 def explain_mistakes(
-    subject: Subject, mistakes: Sequence[Mistake], source: Any, folder: Path
+    subject: Subject, mistakes: Sequence[Shown], source: Any, folder: Path
 ) -> None:
     """Write maps of every method to a folder, in the place of earlier ones."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    known = of_model(subject.model)
+    known, spec = of_model(subject.model), subject.run.spec
     starts = range(0, len(mistakes), AT_ONCE)
     for start in tqdm(starts, desc="maps of mistakes", unit="batch", delay=1, disable=None):
         chosen = mistakes[start : start + AT_ONCE]
@@ -90,13 +117,13 @@ def explain_mistakes(
             images=images,
             names=[mistake.name for mistake in chosen],
             hashes=[of_bytes(image.numpy().tobytes()) for image in images],
-            spec=subject.run.spec,
-            labels=labels,
+            spec=spec,
+            labels=None if spec.several else labels,
             masks=source.masks(indices) if hasattr(source, "masks") else None,
         )
         logits = _asked(subject, images)
-        maps = list(_maps(subject, known, images, logits.argmax(-1), labels))
-        outputs = {subject.name: logits.softmax(-1)}
+        maps = list(_maps(subject, known, images, chosen))
+        outputs = {subject.name: logits.sigmoid() if spec.several else logits.softmax(-1)}
         export(maps, batch, folder, outputs=outputs, grids=False, overlays=False)
 
 
@@ -106,20 +133,22 @@ def _asked(subject: Subject, images: Images) -> Float[Tensor, "batch output"]:
 
 
 def _maps(
-    subject: Subject, known: str, images: Images, answers: Targets, labels: Targets
+    subject: Subject, known: str, images: Images, chosen: Sequence[Shown]
 ) -> Iterator[Explained]:
-    """Explain the answer and, where the method tells classes apart, the true class too."""
+    """Explain the foremost class and, where the method tells classes apart, the others too."""
     model: Any = subject.model
+    parts = {what: torch.tensor([one.wanted[what] for one in chosen]) for what in chosen[0].wanted}
+    foremost = next(iter(parts))
     for method in subject.methods:
-        wanted = {"predicted": answers} if method in AGNOSTIC else {}
-        for what, targets in (wanted or {"predicted": answers, "label": labels}).items():
-            maps = METHODS[method](model, images.to(subject.device), targets.to(subject.device))
+        for what in [foremost] if method in AGNOSTIC else parts:
+            targets = parts[what].to(subject.device)
+            maps = METHODS[method](model, images.to(subject.device), targets)
             yield Explained(
                 model=subject.name,
                 model_hash=known,
                 method=method,
                 maps=torch.as_tensor(maps).cpu(),
-                targets=targets,
-                part="" if what == "predicted" else what,
+                targets=parts[what],
+                part="" if what == foremost else what,
                 settings=settings(METHODS[method]) | {"target": what},
             )
