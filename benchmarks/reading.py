@@ -77,7 +77,7 @@ def listing(path: str) -> str:
 
 def reading(path: str, size: float) -> str:
     """Measure images/s from JPEGs in a shard to augmented pixels of 224 x 224."""
-    data = ShardsConfig(train=path, image_size=224, memory="never", augment=AUGMENT).build()
+    data = ShardsConfig(train=path, image_size=224, check="never", augment=AUGMENT).build()
     keys = [(0, index) for index in range(len(data.train))]
     start = time.process_time()
     for first in range(0, len(keys), 32):

@@ -76,8 +76,16 @@ def test_a_file_that_does_not_tell_its_preprocessing_is_remarked_upon(model, tmp
     torch.save(wrapped, tmp_path / "w.pth")
     for name in ("w.safetensors", "w.pth"):
         new = CONFIG.build(SPEC)
-        (said,) = start_from(new, open_start(str(tmp_path / name)))
-        assert said.startswith("init: does not tell its preprocessing; data.mean=[0.2, 0.3, 0.4]")
+        head, settings, images = start_from(new, open_start(str(tmp_path / name)))
+        assert (
+            head
+            == "head: kept, though init does not tell its classes; they must be a, b, c in order"
+        )
+        assert settings == (
+            "init: does not tell model.heads=3 and model.norm_eps=1e-06, which must be what it was "
+            "trained with"
+        )
+        assert images.startswith("init: does not tell its preprocessing; data.mean=[0.2, 0.3, 0.4]")
         assert all(torch.equal(x, new.state_dict()[k]) for k, x in state.items())
 
 
@@ -128,12 +136,6 @@ def test_what_is_prepared_in_another_way_gets_a_line_each(run):
     ]
 
 
-def test_another_number_of_heads_is_refused_for_no_shape_shows_it(run):
-    model = replace(CONFIG, heads=2).build(SPEC)
-    with pytest.raises(ValueError, match="init has 3 and the model 2"):
-        start_from(model, open_start(str(run)))
-
-
 def test_other_formats_start_a_model_too(model, tmp_path):
     trained = Trained(CONFIG, SPEC, model.state_dict())
     folder = write(tmp_path / "hf", hugging_face.files(trained))
@@ -142,7 +144,8 @@ def test_other_formats_start_a_model_too(model, tmp_path):
     assert start_from(new, open_start(str(folder))) == []
     assert torch.equal(new.blocks[0].attn.qkv.weight, model.blocks[0].attn.qkv.weight)
     new = CONFIG.build(replace(SPEC, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)))
-    assert start_from(new, open_start(str(npz))) == []
+    (said,) = start_from(new, open_start(str(npz)))
+    assert said.startswith("head: kept, though init does not tell its classes")
     assert torch.equal(new.blocks[0].attn.qkv.weight, model.blocks[0].attn.qkv.weight)
 
 

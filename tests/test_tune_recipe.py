@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from recipe_text import GOOD, TINY, mistakes, write
 
-from vision_attn.commands import evaluate
+from vision_attn.judging import evaluate
 from vision_attn.recipe import read, remarks
 from vision_attn.trained import load_model
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from vision_attn.data.batch import Data
 from vision_attn.data.division import CHECKED, UNCHECKED, hold_out
 from vision_attn.data.splits import SplitName
-from vision_attn.recipe import Recipe, read
+from vision_attn.recipe import Recipe
 from vision_attn.spec import Spec
 
 
@@ -19,11 +19,6 @@ class Judges(NamedTuple):
     source: Any
     words: str
     """What is to be said after their number: whether they had a part in the runs."""
-
-
-def recipe_of(folder: Path, *overrides: str) -> Recipe:
-    """Read the recipe of a run; its weights are the run's own, wherever they once started from."""
-    return read(folder / "config.yaml", "init=null", *overrides)
 
 
 def open_data(recipe: Recipe, spec: Spec, *, same_classes: bool = True) -> Data:

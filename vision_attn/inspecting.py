@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,7 +48,8 @@ def inspect(path: Path, *overrides: str, out: Path | None = None) -> Inspection:
     Where `out` is given, duplicates.csv and duplicates.png, the first pairs one over the other, go
     there. Raises ValueError for a recipe that is wrong, and data that cannot be opened.
     """
-    data = read(path, "init=null", *overrides).data.build()
+    config: Any = read(path, "init=null", *overrides).data
+    data = (replace(config, check="always") if hasattr(config, "check") else config).build()
     splits = {name: getattr(data, name) for name in SPLITS if getattr(data, name) is not None}
     text = [table(_counts(data, splits))]
     if not all(isinstance(split, Photographs) for split in splits.values()):

@@ -234,14 +234,6 @@ def entries_of(path: Path, *overrides: str) -> Entries:
     return entries
 
 
-def read_model(path: Path) -> ModelConfig:
-    """Read what a run's recipe says of its model; data may have moved and `init` may be gone.
-
-    Raises RecipeError if it is wrong.
-    """
-    return check(Recipe, entries_of(path), SECTIONS, {"data", "init", "train"}).model
-
-
 def reference(width: int) -> str:
     """Explain every setting, from the docstrings of the configs; `width` is in characters."""
     plain = [

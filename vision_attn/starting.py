@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from vision_attn.models.config import ViTConfig
 from vision_attn.recipe import HUB, TIMM, Recipe
 from vision_attn.trained import load_model
 
@@ -39,7 +38,7 @@ def open_start(init: str | None) -> Checkpoint | None:
     if not Path(init, "config.yaml").exists():
         return open_path(Path(init))
     earlier, spec = load_model(init)
-    told = from_spec(spec, grid=getattr(earlier, "grid", None), heads=_heads(earlier))
+    told = from_spec(spec, grid=getattr(earlier, "grid", None), unseen=_unseen(earlier))
     return Checkpoint(state=earlier.state_dict(), told=told)
 
 
@@ -81,23 +80,41 @@ def start_from(model: Network, start: Checkpoint | None) -> list[str]:
     label_network = hasattr(model, "decoder") and not any(
         name.startswith("decoder.") for name in start.state
     )
-    reader: Any = getattr(getattr(model, "encoder", None), "network", model)
-    own = _heads(reader) if label_network else _heads(model)
-    if start.told.heads and own and start.told.heads != own:
-        raise ValueError(
-            f"weights are made for one number of heads, which no shape tells: init has "
-            f"{start.told.heads} and the model {own}; set the model's heads to it"
-        )
+    known: dict[str, Any] = {"grid": start.grid, "unseen": start.told.unseen}
     if label_network:
-        fitted = start_encoder(model, start.state, grid=start.grid)
+        fitted = start_encoder(model, start.state, **known)
+        place, reader = "model.encoder", cast(Any, model).encoder.network
     else:
-        fitted = load_weights(model, start.state, grid=start.grid, names=start.told.names)
-    return [*start.remarks, *fitted, *_differences(model, start)]
+        fitted = load_weights(model, start.state, names=start.told.names, **known)
+        place, reader = "model", model
+    silent = {k: x for k, x in _unseen(reader).items() if k not in start.told.unseen}
+    if not label_network:
+        fitted += _unnamed(model, start)
+    return [*start.remarks, *fitted, *_untold(silent, place), *_differences(model, start)]
 
 
-def _heads(network: Any) -> int | None:
-    config = getattr(network, "config", None)
-    return config.shape[2] if isinstance(config, ViTConfig) else None
+def _unseen(network: Any) -> dict[str, Any]:
+    return getattr(getattr(network, "config", None), "unseen", {})
+
+
+def _unnamed(model: Network, start: Checkpoint) -> Iterator[str]:
+    """Say of a head that is kept that nothing tells its classes, if so."""
+    from vision_attn.models.weights import HEADS
+
+    outputs = {len(x) for name, x in start.state.items() if name.startswith(HEADS)}
+    names = model.spec.names
+    if start.told.names is None and outputs == {len(names)}:
+        listed = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+        yield f"head: kept, though init does not tell its classes; they must be {listed} in order"
+
+
+def _untold(silent: Mapping[str, Any], place: str) -> Iterator[str]:
+    """Say which settings may not be those of the initial weights, for nothing tells."""
+    from vision_attn.models.portrait import written
+
+    if silent:
+        settings = " and ".join(f"{place}.{name}={written(x)}" for name, x in silent.items())
+        yield f"init: does not tell {settings}, which must be what it was trained with"
 
 
 def _differences(model: Network, start: Checkpoint) -> Iterator[str]:

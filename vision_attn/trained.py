@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from vision_attn.recipe import read_model
+from vision_attn.recorded import CONFIG, read_past
 
 if TYPE_CHECKING:
     from vision_attn.models.captioner import Captioner
@@ -30,7 +30,7 @@ def load_model(folder: str | Path) -> tuple[Network, Spec]:
     if not weights.exists():
         raise ValueError(f"{folder} is no run with weights: {weights} is missing; train it first")
     state, spec = read_weights(weights)
-    model = read_model(folder / "config.yaml").build(spec)
+    model = read_past(folder / CONFIG).model.build(spec)
     if changes := load_weights(model, state):
-        raise ValueError(f"{weights} must fit {folder / 'config.yaml'}: {'; '.join(changes)}")
+        raise ValueError(f"{weights} must fit {folder / CONFIG}: {'; '.join(changes)}")
     return model.eval(), spec

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vision_attn.recipe import Recipe, remarks
+from vision_attn.recorded import open_run
 from vision_attn.starting import open_start, prepared, prepared_as_before, start_from
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def train(recipe: Recipe) -> Data:
         start = None if goes_on else open_start(recipe.init)
         recipe = prepared_as_before(recipe) if goes_on else prepared(recipe, start)
         data = recipe.data.build()
-        run = Run.create(recipe.run, recipe.to_dict(), data.spec)
+        run = Run.create(recipe.run, recipe.to_dict(), data.spec, reading=open_run)
         run.write_problems(data.problems)
         if place.leads:
             keep_division(run.folder, data, fresh=not goes_on)

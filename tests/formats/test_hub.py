@@ -58,7 +58,7 @@ def test_timm_brings_weights_and_preprocessing(cache, monkeypatch):
     found = from_timm_hub("test_vit")
     assert (found.told.mean, found.told.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert (found.told.image_size, found.told.interpolation) == ((160, 160), "bicubic")
-    assert found.told.heads == network.blocks[0].attn.num_heads
+    assert found.told.unseen == {"heads": network.blocks[0].attn.num_heads, "norm_eps": 1e-6}
     assert found.grid == network.patch_embed.grid_size
     assert found.state.keys() == network.state_dict().keys()
 

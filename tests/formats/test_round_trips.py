@@ -17,7 +17,7 @@ from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.spec import Spec
 
 HELD = {
-    "timm": set(VARIANTS),
+    "timm": set(VARIANTS) - {"coarse"},
     "hf": set(VARIANTS) - {"mean", "attention", "nowhere"},
     "torchvision": {"plain", "narrow", "unplaced_class", "basic", "bottleneck"},
     "jax": {"plain", "narrow", "unplaced_class"},
@@ -43,6 +43,7 @@ def test_the_library_has_our_logits_and_our_weights_come_back(to, variant, tmp_p
     again, _, told = reopened(folder, variant if to == "timm" else BACK.get(variant, variant))
     with torch.no_grad():
         torch.testing.assert_close(again(noise()), expected, atol=1e-6, rtol=1e-6)
+    assert to == "torchvision" or told.unseen.keys() >= {*VARIANTS[variant].unseen} - {"position"}
     if to in ("timm", "hf"):
         assert (told.mean, told.std, told.image_size) == (SPEC.mean, SPEC.std, SPEC.image_size)
         assert told.interpolation == SPEC.interpolation
@@ -145,6 +146,11 @@ TRANSFORMERS = {
         "DeiTConfig",
         {"intermediate_size": 48},
     ),
+    "coarse": (
+        "ViTForImageClassification",
+        "ViTConfig",
+        {"intermediate_size": 48, "layer_norm_eps": 0.01},
+    ),
     "basic": (
         "ResNetForImageClassification",
         "ResNetConfig",
@@ -160,16 +166,38 @@ def test_what_transformers_saves_loads_with_its_logits(variant, tmp_path):
     model_class, config_class, settings = TRANSFORMERS[variant]
     if variant != "basic":
         settings = settings | {"hidden_size": 12, "num_hidden_layers": 2, "image_size": 35}
-        settings |= {"num_attention_heads": 3, "patch_size": 7, "layer_norm_eps": 1e-6}
+        settings = {"layer_norm_eps": 1e-6} | settings
+        settings |= {"num_attention_heads": 3, "patch_size": 7}
     config = getattr(transformers, config_class)(num_labels=len(NAMES), **settings)
     reference = awake(getattr(transformers, model_class)(config))
     reference.save_pretrained(tmp_path)
     model, said, told = reopened(tmp_path, variant)
     assert not said
-    assert told.heads == (None if variant == "basic" else 3)
+    assert told.unseen == VARIANTS[variant].unseen
     with torch.no_grad():
         logits = reference(noise()).logits
         torch.testing.assert_close(model(noise()), logits, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_epsilon_of_transformers_is_not_taken_for_ours(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3}
+    sizes |= {"intermediate_size": 48, "image_size": 35, "patch_size": 7}
+    config = transformers.ViTConfig(num_labels=len(NAMES), **sizes)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"model\.norm_eps: 1e-12 there, the model has 1e-06"):
+        reopened(tmp_path, "plain")
+
+
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu_tanh"])
+def test_another_activation_of_timm_is_refused(activation, tmp_path):
+    folder = write(tmp_path, FORMATS["timm"](tiny("plain")[1]))
+    about = json.loads((folder / "config.json").read_text())
+    about["model_args"]["act_layer"] = activation
+    (folder / "config.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"must have the activation gelu .* got .*GELU"):
+        open_path(folder)
 
 
 @pytest.mark.filterwarnings("ignore:.*")

@@ -114,5 +114,5 @@ def test_a_parameter_of_which_a_part_is_missing_is_named(tmp_path):
 def test_an_activation_that_is_not_ours_is_refused(tmp_path):
     save_file(STATE, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text('{"model_type": "vit", "hidden_act": "quick_gelu"}')
-    with pytest.raises(ValueError, match="must be gelu, got quick_gelu"):
+    with pytest.raises(ValueError, match="hidden_act=gelu to be like ours, got quick_gelu"):
         open_path(tmp_path)

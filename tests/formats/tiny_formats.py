@@ -22,6 +22,7 @@ VARIANTS = {
     "unplaced_class": ViTConfig(**VIT, prefix_position=False),
     "mean": ViTConfig(**VIT, pool="mean", fc_norm=True),
     "attention": ViTConfig(**VIT, pool="attention", qk_norm=True),
+    "coarse": ViTConfig(**VIT, norm_eps=0.01),
     "nowhere": ViTConfig(**VIT, position="none"),
     "basic": ResNetConfig(depths=(1, 2, 1, 1)),
     "bottleneck": ResNetConfig(block="bottleneck", depths=(1, 1, 2, 1)),
@@ -65,4 +66,5 @@ def reopened(folder, variant):
     """Our network from a folder, and what was said."""
     model = VARIANTS[variant].build(SPEC).eval()
     checkpoint = open_path(folder)
-    return model, [*checkpoint.remarks, *load_weights(model, checkpoint.state)], checkpoint.told
+    fitted = load_weights(model, checkpoint.state, unseen=checkpoint.told.unseen)
+    return model, [*checkpoint.remarks, *fitted], checkpoint.told

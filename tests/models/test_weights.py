@@ -117,6 +117,23 @@ def test_as_many_other_classes_get_a_fresh_head(config):
         assert torch.equal(x, kept[name])
 
 
+WORDNET = ("n01440764", "n01443537", "n01484850")
+WORDS = ("tench", "goldfish", "white shark")
+
+
+@pytest.mark.parametrize(("then", "now"), [(WORDNET, WORDS), (WORDS, WORDNET)])
+def test_numbers_of_wordnet_are_no_words_and_that_is_told(then, now):
+    model = CONFIG.build(dataclasses.replace(SPEC, names=now))
+    fresh = model.head.weight.clone()
+    state = CONFIG.build(SPEC).state_dict()
+    (change,) = load_weights(model, state, names=then)
+    assert f"the checkpoint tells other classes, such as {then[0]} for {now[0]}; one" in change
+    assert torch.equal(model.head.weight, fresh)
+    same = CONFIG.build(dataclasses.replace(SPEC, names=then))
+    assert load_weights(same, state, names=then) == []
+    assert torch.equal(same.head.weight, state["head.weight"])
+
+
 @pytest.mark.parametrize("config", OTHERS.values(), ids=OTHERS)
 def test_the_same_classes_in_another_order_keep_their_outputs(config):
     turned = dataclasses.replace(SPEC, names=("c", "a", "b"))

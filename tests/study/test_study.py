@@ -112,6 +112,17 @@ def test_trainings_of_other_settings_are_not_taken_for_finished(path):
         running.study(read_plan(path, *ONE, "settings.train.rate=0.01"), command="again")
 
 
+def test_trainings_from_before_a_setting_was_there_are_finished_too(path, monkeypatch):
+    plan = read_plan(path, *ONE)
+    report = running.study(plan, command="again").read_text()
+    kept = plan.trainings[0].folder / running.RESULT
+    entries = json.loads(kept.read_text())
+    del entries["recipe"]["train"]["parallel"], entries["recipe"]["tune"]
+    kept.write_text(json.dumps(entries))
+    monkeypatch.setattr(running, "train", None)
+    assert running.study(plan, command="again").read_text() == report
+
+
 def test_a_plan_tells_the_cost_of_a_part_and_trains_nothing(path, capsys):
     assert main(["study", str(path), "seeds=[1, 2]", "--plan", "--part", "1/2"]) == 0
     assert capsys.readouterr().out.splitlines() == [

@@ -142,6 +142,7 @@ class MultiHeadAttention(nn.Module):
         *,
         qkv_bias: bool = True,
         qk_norm: bool = False,
+        norm_eps: float = 1e-6,
         attention_dropout: float = 0.0,
         dropout: float = 0.0,
         causal: bool = False,
@@ -153,8 +154,8 @@ class MultiHeadAttention(nn.Module):
         self.causal = causal
         self.attention_dropout = attention_dropout
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.q_norm = nn.LayerNorm(dim // heads, eps=1e-6) if qk_norm else nn.Identity()
-        self.k_norm = nn.LayerNorm(dim // heads, eps=1e-6) if qk_norm else nn.Identity()
+        self.q_norm = nn.LayerNorm(dim // heads, eps=norm_eps) if qk_norm else nn.Identity()
+        self.k_norm = nn.LayerNorm(dim // heads, eps=norm_eps) if qk_norm else nn.Identity()
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(dropout)
 

@@ -155,8 +155,13 @@ class FilesConfig(ImagesConfig):
     memory: Literal["auto", "always", "never"] = "auto"
     """Keep images as pixels at `image_size` instead of reading files again in every epoch; auto
     does up to 2 GiB, unless `augment.crop_scale` has more to choose from in larger files."""
+    check: Literal["auto", "always", "never"] = "auto"
+    """Decode every file before the first step, in every process: to leave out what is unusable, and
+    to tell files that are in two splits. auto does so in sets of up to 2 GiB of pixels; in others a
+    file is read when its turn comes, and a bad one ends the training."""
     bad_share: float = 0.01
-    """Largest share of files that may be unusable, [0, 1]; these are left out and listed."""
+    """Largest share of checked files that may be unusable, [0, 1]; these are left out and listed.
+    """
 
     def _broken(self) -> Iterator[str]:
         yield from super()._broken()
@@ -164,6 +169,8 @@ class FilesConfig(ImagesConfig):
             yield f"crop must be in (0, 1], got {self.crop}"
         if not 0 <= self.test_share < 1:
             yield f"test_share must be in [0, 1), got {self.test_share}"
+        if (self.memory, self.check) == ("always", "never"):
+            yield "memory=always decodes every file to begin with; leave check=never out"
         if not 0 <= self.bad_share <= 1:
             yield f"bad_share must be in [0, 1], got {self.bad_share}"
 

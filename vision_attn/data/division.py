@@ -24,7 +24,15 @@ class Placed(NamedTuple):
     place: str
     """Where in the set it lies, wherever the set may be moved."""
     digest: str
-    """Of its content, in hexadecimal; empty in tables of earlier versions."""
+    """Of its content, in hexadecimal; empty if nobody read it, and in earlier versions."""
+
+
+class Part(NamedTuple):
+    """The images of other data that had a part in a run."""
+
+    places: list[int]
+    words: str
+    """What is to be said after the number of the others."""
 
 
 class HeldOut(NamedTuple):
@@ -41,7 +49,8 @@ def division(data: Data) -> Iterator[Placed]:
         split: Any = getattr(data, name)
         if hasattr(split, "file"):
             files = list(filter(None, map(split.file, range(len(split)))))
-            for file, digest in zip(files, split.digests() if files else (), strict=True):
+            digests = split.digests() if files and split.checked else [""] * len(files)
+            for file, digest in zip(files, digests, strict=True):
                 path = os.path.abspath(file.path) + str(file).removeprefix(file.path)
                 yield Placed(path, file.label, name, file.place, digest)
 
@@ -86,7 +95,8 @@ def hold_out(folder: Path, source: Any, split: SplitName) -> HeldOut:
     places, digests = ({getattr(row, key) for row in made} - {""} for key in ("place", "digest"))
     own = {(row.place, row.digest) for row in rows if row.split == split}
     new, strange = [], []
-    for index, (file, digest) in enumerate(zip(files, source.digests(), strict=True)):
+    found = source.digests() if digests else [""] * len(files)
+    for index, (file, digest) in enumerate(zip(files, found, strict=True)):
         if file.place not in places and digest not in digests:
             new.append(index)
         elif (file.place, digest) not in own:
@@ -103,6 +113,20 @@ def hold_out(folder: Path, source: Any, split: SplitName) -> HeldOut:
         return HeldOut(source, words)
     twins = f" ({len(files) - len(new):,} more are left out, for their twins had a part in it)"
     return HeldOut(source.only(new), words + twins)
+
+
+def part_of(folder: Path, source: Any) -> Part:
+    """Find the images of other data that trained the run of a folder, or chose its weights.
+
+    They are told by content alone, for places mean something within one set only.
+    """
+    path = folder / TABLE
+    rows = _rows(path) if path.exists() else []
+    made = {row.digest for row in rows if row.split in ("train", "valid")} - {""}
+    if not made or not len(source) or not hasattr(source, "file") or source.file(0) is None:
+        return Part([], UNCHECKED)
+    places = [place for place, digest in enumerate(source.digests()) if digest in made]
+    return Part(places, CHECKED)
 
 
 def _rows(path: Path) -> list[Placed]:

@@ -15,7 +15,7 @@ from vision_attn.data.batch import Data, Key, Labelled, Problem
 from vision_attn.data.config import AugmentConfig, FilesConfig, ImagesConfig
 from vision_attn.data.duplicates import shared_files
 from vision_attn.data.files import Listing, Stored
-from vision_attn.data.reading import Files, Pictures, Pixels, few, read_all
+from vision_attn.data.reading import NONE, Files, Pictures, Pixels, digest, few, read_all
 from vision_attn.data.splits import Indices, SplitName, divide
 from vision_attn.data.transforms import augment_batch, evaluate_batch, fit_batch
 from vision_attn.spec import Spec
@@ -58,9 +58,20 @@ class Photographs:
         files = self.pictures.files
         return files[self.indices[index]] if files else None
 
+    @property
+    def checked(self) -> bool:
+        """Tell whether all files were read to begin with, so that their content is known."""
+        return len(self.pictures.digests) > 0
+
     def digests(self) -> list[str]:
-        """Fingerprint the file of every image, in hexadecimal."""
-        return [f"{digest:016x}" for digest in self.pictures.digests[self.indices].tolist()]
+        """Fingerprint the file of every image, in hexadecimal; reads what was not checked."""
+        known, files = self.pictures.digests, self.pictures.files
+        digests = (
+            known[self.indices].tolist()
+            if self.checked
+            else [digest(files[index].read()) for index in self.indices]
+        )
+        return [f"{one:016x}" for one in digests]
 
     def only(self, places: list[int]) -> Self:
         """Give a split of some of the images."""
@@ -96,13 +107,14 @@ class Split(Photographs):
 
 
 class Opened(NamedTuple):
-    """Files that were all decoded once."""
+    """Files that are ready to be read, all of them decoded once if they were checked."""
 
     train: Pictures
     rest: Pictures
     """As for evaluation."""
     usable: Indices
     digests: UInt64[np.ndarray, " file"]
+    """None if they were not checked."""
     problems: list[Problem]
 
 
@@ -142,12 +154,14 @@ def specify(config: FilesConfig, names: tuple[str, ...]) -> Spec:
 
 
 def open_files(config: FilesConfig, files: Sequence[Stored], spec: Spec) -> Opened:
-    """Decode each file once, in parallel, and keep the pixels as the settings say.
+    """Decode each file once, in parallel, and keep the pixels, as far as the settings say.
 
     Raises ValueError if more than `bad_share` of the files are unusable.
     """
     evaluated = Files(files, config.channels, math.ceil(config.image_size / spec.crop))
     trained = evaluated._replace(at_least=_needed(config, spec))
+    if not _checked(config, len(files)):
+        return Opened(trained, evaluated, np.arange(len(files)), NONE, [])
     stored = _stored(config, trained)
     values, digests, problems = read_all(evaluated, spec, stored)
     few(problems, len(files), config.bad_share)
@@ -197,11 +211,23 @@ def _needed(config: FilesConfig, spec: Spec) -> int:
     return math.ceil(config.image_size / (spec.crop * math.sqrt(smallest)))
 
 
+def _checked(config: FilesConfig, count: int) -> bool:
+    """Decide whether every file is decoded to begin with."""
+    if config.check != "auto":
+        return config.check == "always"
+    return config.memory == "always" or _size(config, count) <= MEMORY
+
+
+def _size(config: FilesConfig, count: int) -> int:
+    """Count the bytes of so many images as pixels."""
+    return count * config.image_size**2 * config.channels
+
+
 def _stored(config: FilesConfig, files: Files) -> bool:
     """Decide whether pixels are kept in memory."""
     if config.memory != "auto":
         return config.memory == "always"
-    if len(files.files) * config.image_size**2 * config.channels > MEMORY:
+    if _size(config, len(files.files)) > MEMORY:
         return False
     return config.augment.crop_scale is None or not _larger(files, config.image_size)
 

@@ -21,6 +21,7 @@ from vision_attn.spec import Spec
 Digests: TypeAlias = UInt64[np.ndarray, " image"]
 NONE: Digests = np.zeros(0, np.uint64)
 """Of images that are no files, or before these were read."""
+REMEDY = "`vision-attn data` lists all such files, and data.check=always leaves them out"
 CHUNK = 32
 """Files that a process decodes at a time while a set is opened."""
 
@@ -68,7 +69,8 @@ class Files(NamedTuple):
             try:
                 images.append(self.image(index))
             except ValueError as error:
-                raise ValueError(f"{self.files[index]}: {error}") from None
+                remedy = "" if len(self.digests) else f"; {REMEDY}"
+                raise ValueError(f"{self.files[index]}: {error}{remedy}") from None
         return images
 
     def image(self, index: int) -> Image:

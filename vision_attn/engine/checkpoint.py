@@ -38,10 +38,12 @@ def load(path: Path) -> dict[str, Any]:
 def save_weights(path: Path, model: nn.Module, spec: Spec, **numbers: float) -> None:
     """Write a model's weights as safetensors; preprocessing and numbers travel in its metadata.
 
-    Changes of low rank are added to the weights that they change: what is written is a plain model.
+    So do the settings of the model that no weight shows. Changes of low rank are added to the
+    weights that they change: what is written is a plain model.
     """
     tensors = {name: x.detach().cpu().contiguous().clone() for name, x in merged(model).items()}
-    about = json.dumps({"spec": spec.to_dict(), **numbers})
+    unseen = getattr(getattr(model, "config", None), "unseen", {})
+    about = json.dumps({"spec": spec.to_dict(), "unseen": unseen, **numbers})
     with whole(path) as file:
         # One entry only: safetensors writes several in an order that changes from run to run.
         file.write(serialize(tensors, {"vision_attn": about}))

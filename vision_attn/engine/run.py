@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ FREE = frozenset(
     {
         "run",
         "data.workers",
+        "data.check",
         "train.log_every",
         "train.save_every",
         "train.wandb",
@@ -43,16 +44,24 @@ class Run:
         self.mirrors: list[Mirror] = []
 
     @classmethod
-    def create(cls, path: Path | str, recipe: dict[str, Any], spec: Spec) -> "Run":
+    def create(
+        cls,
+        path: Path | str,
+        recipe: dict[str, Any],
+        spec: Spec,
+        *,
+        reading: Callable[[Path], "Run"] | None = None,
+    ) -> "Run":
         """Start a run in a folder, or go on with the one of the same recipe that is there.
 
-        The recipe is stored as JSON, which is YAML too. Raises ValueError naming what differs if
-        the folder holds a run of another recipe or of other data that has begun to train.
+        The recipe is stored as JSON, which is YAML too. `reading` opens the run that is there, by
+        default word for word. Raises ValueError naming what differs if it is one of another recipe
+        or of other data, and has begun to train.
         """
         run = cls(Path(path), json.loads(json.dumps(recipe)), spec)
         if leads():
             if run._config.exists() and (run.lines or run.last.exists()):
-                run._check_same(cls.open(path))
+                run._check_same((reading or cls.open)(run.folder))
             run.folder.mkdir(parents=True, exist_ok=True)
             replace(run._config, json.dumps(run.recipe, indent=2) + "\n")
             replace(run.folder / "spec.json", json.dumps(spec.to_dict(), indent=2) + "\n")

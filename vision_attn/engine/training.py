@@ -94,5 +94,5 @@ class Training:
             self.average.task.load_state_dict(state["average"])
         self.clock = Clock(state["seconds"])
         for name in NUMBERS:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))  # older runs lack some
         self.saved = self.step

@@ -1,7 +1,7 @@
 """The page that goes with exported weights: what they are, how to open them, what they reach."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vision_attn.formats.trained import Trained
@@ -48,6 +48,24 @@ import numpy as np
 
 parameters = dict(np.load("FOLDER/model.npz"))  # the layout of vision_transformer/vit_jax""",
 }
+BY_NUMPY = "probabilities = 1 / (1 + np.exp(-logits))"
+APPLIES = {
+    "onnx": BY_NUMPY,
+    "jax": BY_NUMPY,
+    "hf": "probabilities = network(images).logits.sigmoid()",
+}
+"""How a network that tells several labels is asked, where it is not by network(images)."""
+NAMES = {
+    "average_precision": "mean average precision",
+    "f1": "macro F1",
+    "f1_micro": "micro F1",
+    "f1_fitted": "macro F1 with the thresholds",
+    "f1_micro_fitted": "micro F1 with the thresholds",
+    "exact": "share of images with every label right",
+    "ece": "calibration error",
+    "loss": "binary cross-entropy, nats",
+}
+"""What the numbers of several labels are called."""
 JAX_NOTE = """
 `vit_jax` approximates GELU by tanh, these weights were trained with the exact one: its logits
 differ in about the third digit. timm's reader of this format gives the same to rounding.
@@ -61,16 +79,18 @@ def card(
     name: str,
     numbers: Mapping[str, float],
     recipe: Mapping[str, Any],
+    fitted: bool = False,
 ) -> str:
     """Write README.md in the form of a model card of the Hugging Face hub.
 
     `numbers` are what was measured, `recipe` is all that it takes to train the network again.
+    `fitted` tells whether the thresholds of several labels were fitted.
     """
     spec = trained.spec
     kind = "ResNet" if isinstance(trained.config, ResNetConfig) else "Vision Transformer"
     parameters = sum(x.numel() for x in trained.state.values())
     rows, columns = spec.image_size
-    measured = "\n".join(f"| {key} | {value:.6g} |" for key, value in numbers.items())
+    measured = "\n".join(_measured(numbers, several=spec.several))
     classes = ", ".join(spec.names[:50]) + (", ..." if spec.outputs > 50 else "")
     return f"""\
 ---
@@ -78,7 +98,7 @@ library_name: {LIBRARY[to]}
 pipeline_tag: image-classification
 tags:
 - image-classification
-- vision-attn
+{"- multi-label-classification" + chr(10) if spec.several else ""}- vision-attn
 ---
 
 # {name}
@@ -93,22 +113,22 @@ vision_attn.
 ```
 
 `FOLDER` is where the files of this page are.
-{JAX_NOTE if to == "jax" else ""}
+{_several(to, fitted=fitted) if spec.several else ""}{JAX_NOTE if to == "jax" else ""}
 ## Images
 
 {spec.channels} channels in [0, 1], minus {list(spec.mean)}, divided by {list(spec.std)};
 before that resized ({spec.interpolation}) until they cover the size / {spec.crop:g}, of which the
 centre is kept. `spec.json` says the same.
 
-## Classes
+## {"Labels" if spec.several else "Classes"}
 
 {spec.outputs}: {classes}
 
 ## Measured
 
-| | |
-|---|---:|
-{measured or "| nothing yet | |"}
+| | | 95 % interval |
+|---|---:|---:|
+{measured or "| nothing yet | | |"}
 
 ## Trained with
 
@@ -130,3 +150,43 @@ def _opening(trained: Trained, to: str) -> str:
         block = {"basic": "BasicBlock", "bottleneck": "Bottleneck"}[trained.config.block]
         classes, call = f"resnet import {block}, ResNet", f"ResNet({block}, **arguments)"
     return OPEN[to].format(classes=classes, call=call)
+
+
+def _several(to: str, *, fitted: bool) -> str:
+    """Say how to tell the labels that apply to an image."""
+    origin = (
+        "of the highest F1 on the validation images"
+        if fitted
+        else "0.5 for every label, for none were fitted; vision-attn evaluate does"
+    )
+    asked = APPLIES.get(to, "probabilities = network(images).sigmoid()")
+    numpy = "\nimport numpy as np\n" if asked == BY_NUMPY else ""
+    return f"""
+## Which labels apply
+
+Any number of the labels may apply to an image. Each output says so by itself: its sigmoid is the
+probability of its label, and these do not sum to 1. A label applies above its threshold; the
+thresholds are {origin}.
+
+```python
+import json
+{numpy}
+thresholds = json.load(open("FOLDER/thresholds.json"))  # by label, in the order of the outputs
+{asked}
+labels = [
+    [name for (name, least), chance in zip(thresholds.items(), row) if chance > least]
+    for row in probabilities.tolist()
+]
+```
+"""
+
+
+def _measured(numbers: Mapping[str, float], *, several: bool) -> Iterator[str]:
+    """Give a row a number, its interval beside it."""
+    for key, value in numbers.items():
+        if key.endswith(("_low", "_high")):
+            continue
+        split, _, name = key.partition(" ")
+        shown = f"{split} {NAMES.get(name, name)}" if several else key
+        ends = [numbers[x] for x in (f"{key}_low", f"{key}_high") if x in numbers]
+        yield f"| {shown} | {value:.6g} | {'-'.join(f'{x:.4g}' for x in ends)} |"

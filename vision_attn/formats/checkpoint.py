@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vision_attn.formats import jax, torchvision, transformers, transformers_resnet
+from vision_attn.formats import jax, timm, torchvision, transformers, transformers_resnet
 from vision_attn.formats.files import SHARDS, metadata, read_shards, read_state
 from vision_attn.formats.told import JAX, Told, from_spec, from_timm, from_transformers
 from vision_attn.spec import Spec
@@ -45,8 +45,9 @@ def open_path(path: Path) -> Checkpoint:
         return _folder(path)
     checkpoint = convert(read_state(path))
     if about := metadata(path).get("vision_attn"):
-        spec = Spec.from_dict(json.loads(about)["spec"])
-        return replace(checkpoint, told=from_spec(spec))
+        promised = json.loads(about)
+        spec, unseen = Spec.from_dict(promised["spec"]), promised.get("unseen")
+        return replace(checkpoint, told=from_spec(spec, unseen=unseen))
     return checkpoint
 
 
@@ -56,7 +57,9 @@ def convert(state: Mapping[str, Tensor]) -> Checkpoint:
         if names.claims(state):
             told = Told()
             if names is jax:
-                told = Told(mean=JAX, std=JAX, heads=jax.heads_of(state))
+                told = Told(mean=JAX, std=JAX, unseen=jax.unseen(state))
+            elif names is torchvision:
+                told = Told(unseen=torchvision.UNSEEN)
             found, said = names.ours(state)
             return Checkpoint(state=found, told=told, remarks=said)
     return Checkpoint(state=dict(state))
@@ -77,13 +80,14 @@ def _told(path: Path, known: Told) -> Told:
     """Read what the files beside the weights tell: timm's settings, transformers', or ours."""
     config = _json(path / "config.json")
     if "pretrained_cfg" in config:
-        arguments = config.get("model_args") or {}
         settings = {**config["pretrained_cfg"], "label_names": config.get("label_names")}
-        return from_timm(settings, arguments.get("num_heads"))
+        return from_timm(settings, timm.unseen_of(config))
     if config:
         return from_transformers(config, _json(path / "preprocessor_config.json"))
     if spec := _json(path / "spec.json"):
-        return from_spec(Spec.from_dict(spec), heads=known.heads)
+        arguments = _json(path / "arguments.json")
+        heads = {"heads": arguments["num_heads"]} if "num_heads" in arguments else {}
+        return from_spec(Spec.from_dict(spec), unseen={**known.unseen, **heads})
     return known
 
 

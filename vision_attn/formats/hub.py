@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_attn.formats.checkpoint import Checkpoint
+from vision_attn.formats.timm import unseen
 from vision_attn.formats.told import from_timm
 from vision_attn.rules import nearest
 
@@ -50,8 +51,7 @@ def timm_network(
 def from_timm_hub(name: str) -> Checkpoint:
     """Take the weights and the preprocessing of a pretrained timm network; raises as above."""
     network = timm_network(name, remedy="give a file or folder of weights as init")
-    attention = getattr(next(iter(getattr(network, "blocks", ())), None), "attn", None)
-    told = from_timm(network.pretrained_cfg, getattr(attention, "num_heads", None))
+    told = from_timm(network.pretrained_cfg, unseen(network))
     return Checkpoint(state=network.state_dict(), told=told)
 
 

@@ -20,6 +20,8 @@ def files(trained: Trained) -> dict[str, bytes]:
     state, settings = (transformers_resnet if resnet else transformers).theirs(trained)
     names = dict(enumerate(trained.spec.names))
     settings |= {"id2label": names, "label2id": {name: index for index, name in names.items()}}
+    if trained.spec.several:
+        settings["problem_type"] = "multi_label_classification"
     return {
         "model.safetensors": safetensors(state),
         "config.json": _json(settings),

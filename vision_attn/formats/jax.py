@@ -5,13 +5,14 @@ Dense kernels are (in, out), convolutions (row, column, in, out), and attention 
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vision_attn.formats.table import Entry, Layout, depth_of, read, same, write
-from vision_attn.formats.trained import Trained, refusal, with_class_position
+from vision_attn.formats.trained import Trained, refusal, usual_norm, with_class_position
 from vision_attn.models.config import ResNetConfig
 
 BLOCK = "Transformer/encoderblock_"
@@ -61,10 +62,11 @@ def ours(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     return read(kept, table(depth)), ["head, pre_logits: left out, our head is one linear layer"]
 
 
-def heads_of(state: Mapping[str, Tensor]) -> int | None:
-    """Tell the number of heads from the shape of a kernel."""
+def unseen(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Tell the number of heads from the shape of a kernel, and what every such network has."""
     kernels = (x for name, x in state.items() if name.endswith("Attention_1/query/kernel"))
-    return next((kernel.shape[1] for kernel in kernels), None)
+    kernel = next(kernels, None)
+    return {"norm_eps": 1e-6} | ({} if kernel is None else {"heads": kernel.shape[1]})
 
 
 def table(depth: int) -> Iterator[Entry]:
@@ -106,6 +108,7 @@ def files(trained: Trained) -> dict[str, bytes]:
     config, _, state = trained
     if isinstance(config, ResNetConfig):
         raise refusal("the JAX format", "its networks are Vision Transformers, got a ResNet")
+    usual_norm(config, "the JAX format")
     _, depth, heads = config.shape
     state = with_class_position(state, config)
     arrays = write(state, table(depth), heads=heads, library="the JAX format")

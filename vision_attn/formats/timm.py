@@ -1,15 +1,22 @@
 """timm's networks: their names are ours, so that only the settings are to be written."""
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from vision_attn.formats.files import safetensors
-from vision_attn.formats.trained import WIDTHS, Trained, as_in_paper, refusal
+from vision_attn.formats.trained import WIDTHS, Trained, as_in_paper, refusal, usual_norm
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.spec import Spec
 
 POOLS = {"cls": "token", "mean": "avg", "attention": "map"}
 """How timm calls what the head reads."""
+
+TELLING = ("embed_dim", "num_heads", "act_layer", "norm_layer")
+"""Arguments of timm that settle what no weight shows; others, such as paths, are not followed."""
 
 
 def files(trained: Trained) -> dict[str, bytes]:
@@ -50,6 +57,51 @@ def files(trained: Trained) -> dict[str, bytes]:
     }
 
 
+def unseen_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell what the weights beside a config.json of timm do not show; nothing if timm cannot.
+
+    Raises ValueError as `unseen`.
+    """
+    import timm  # takes seconds, and most files are not of timm
+
+    name = about.get("architecture", "")
+    if not timm.is_model(name):
+        return {}
+    arguments = about.get("model_args") or {}
+    telling = {name: arguments[name] for name in TELLING if name in arguments}
+    with torch.device("meta"):
+        network = timm.create_model(name, **telling)
+    return unseen(network)
+
+
+def unseen(network: Any) -> dict[str, Any]:
+    """Read off a network of timm what its weights do not show.
+
+    Raises ValueError if it computes what ours does not.
+    """
+    from timm.models.resnet import ResNet
+    from timm.models.vision_transformer import Block
+
+    first = next(iter(getattr(network, "blocks", None) or ()), None)
+    found: dict[str, Any]
+    wanted: Callable[[Tensor], Tensor]
+    if isinstance(first, Block):
+        activation, wanted = first.mlp.act, torch.nn.functional.gelu
+        found = {"heads": first.attn.num_heads, "norm_eps": first.norm1.eps}
+    elif isinstance(network, ResNet):
+        activation, wanted = network.act1, torch.nn.functional.relu
+        found = {"stem_stride": 1, "strides": [1, 2, 2, 2]}
+    else:
+        return {}  # its names will tell that it is no network of ours
+    points = torch.linspace(-3, 3, 61)
+    if not torch.allclose(activation(points), wanted(points), atol=1e-6):
+        raise ValueError(
+            f"a network of timm must have the activation {wanted.__name__} to be like ours, got "
+            f"{activation}; no setting of a recipe changes that"
+        )
+    return found
+
+
 def _arguments(config: ViTConfig, spec: Spec) -> dict[str, Any]:
     """Say in timm's words what kind of Vision Transformer it is."""
     if config.position not in ("learned", "none") or config.pool not in POOLS:
@@ -60,6 +112,7 @@ def _arguments(config: ViTConfig, spec: Spec) -> dict[str, Any]:
         )
     if config.tokenizer != "patch":
         raise refusal("timm", f"its tokens are patches, got tokenizer={config.tokenizer}")
+    usual_norm(config, "timm")
     dim, depth, heads = config.shape
     arguments = {
         "img_size": list(spec.image_size),

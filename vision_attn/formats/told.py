@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vision_attn.spec import Spec
@@ -25,18 +25,23 @@ class Told:
     """Pixels, (rows, columns)."""
     crop: float | None = None
     interpolation: str | None = None
-    heads: int | None = None
-    """Of attention, which no shape tells."""
+    unseen: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of `model` that change what the weights compute, and that these do not show."""
     grid: tuple[int, int] | None = None
     """Rows and columns of patches, if anything but a convolution makes them."""
     names: tuple[str, ...] | None = None
     """Of the classes, one for each output of the head, in order."""
 
 
-def from_spec(spec: Spec, *, heads: int | None = None, grid: tuple[int, int] | None = None) -> Told:
+def from_spec(
+    spec: Spec,
+    *,
+    unseen: Mapping[str, Any] | None = None,
+    grid: tuple[int, int] | None = None,
+) -> Told:
     """Read what one of our runs promised."""
     return Told(
-        heads=heads,
+        unseen=unseen or {},
         grid=grid,
         names=spec.names,
         mean=spec.mean,
@@ -47,7 +52,7 @@ def from_spec(spec: Spec, *, heads: int | None = None, grid: tuple[int, int] | N
     )
 
 
-def from_timm(config: Mapping[str, Any], heads: int | None = None) -> Told:
+def from_timm(config: Mapping[str, Any], unseen: Mapping[str, Any]) -> Told:
     """Read a `pretrained_cfg` of timm, which has the `label_names` of its file where those are."""
     size, names = config.get("input_size"), config.get("label_names")
     return Told(
@@ -56,7 +61,7 @@ def from_timm(config: Mapping[str, Any], heads: int | None = None) -> Told:
         image_size=(size[1], size[2]) if size else None,
         crop=config.get("crop_pct"),
         interpolation=_known(config.get("interpolation")),
-        heads=heads,
+        unseen=unseen,
         names=tuple(names) if names else None,
     )
 
@@ -66,8 +71,6 @@ def from_transformers(config: Mapping[str, Any], processor: Mapping[str, Any]) -
 
     Raises ValueError if the network computes what ours does not.
     """
-    if (act := config.get("hidden_act", "gelu")) not in ("gelu", "relu"):
-        raise ValueError(f"the activation of a Vision Transformer must be gelu, got {act}")
     if not processor.get("do_normalize", True):
         processor = {**processor, "image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
     size = _size(config.get("image_size"))
@@ -79,9 +82,26 @@ def from_transformers(config: Mapping[str, Any], processor: Mapping[str, Any]) -
         image_size=size or cropped,
         crop=min(1.0, round(min(cropped) / min(resized), 4)) if cropped and resized else None,
         interpolation=RESAMPLING.get(processor.get("resample", -1)),
-        heads=config.get("num_attention_heads"),
+        unseen=_unseen(config),
         names=_labels(config.get("id2label") or {}),
     )
+
+
+def _unseen(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Read settings that no weight shows; ValueError for those that ours does not have."""
+    resnet = config.get("model_type") == "resnet"
+    wanted: dict[str, Any] = {"hidden_act": "relu" if resnet else "gelu"}
+    wanted |= {"downsample_in_first_stage": False, "downsample_in_bottleneck": False}
+    for name, value in wanted.items():
+        if config.get(name, value) != value:
+            raise ValueError(
+                f"a network of transformers must have {name}={value} to be like ours, got "
+                f"{config[name]}; no setting of a recipe changes that"
+            )
+    if resnet:
+        return {"stem_stride": 1, "strides": [1, 2, 2, 2]}
+    known = {"heads": "num_attention_heads", "norm_eps": "layer_norm_eps"}
+    return {ours: config[theirs] for ours, theirs in known.items() if theirs in config}
 
 
 def _labels(entries: Mapping[str, str]) -> tuple[str, ...] | None:

@@ -8,13 +8,23 @@ from torch import Tensor
 
 from vision_attn.formats.files import safetensors
 from vision_attn.formats.table import Entry, depth_of, pair, read, same, write
-from vision_attn.formats.trained import WIDTHS, Trained, as_in_paper, refusal, with_class_position
+from vision_attn.formats.trained import (
+    WIDTHS,
+    Trained,
+    as_in_paper,
+    refusal,
+    usual_norm,
+    with_class_position,
+)
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.spec import Spec
 
 BLOCK = "encoder.layers.encoder_layer_"
 FIRST_NAMES = {"mlp.linear_1.": "mlp.0.", "mlp.linear_2.": "mlp.3."}
 """What the files of the first releases have, and what stands in its place today."""
+
+UNSEEN = {"norm_eps": 1e-6}
+"""What all of its Vision Transformers have, though no weight shows it."""
 
 
 def claims(names: Iterable[str]) -> bool:
@@ -77,6 +87,7 @@ def _arguments(config: ViTConfig, spec: Spec) -> dict[str, Any]:
     height, width = spec.image_size
     if height != width:
         raise refusal("torchvision", f"its images are square, got {height}x{width} pixels")
+    usual_norm(config, "torchvision")
     dim, depth, heads = config.shape
     return {
         "image_size": height,

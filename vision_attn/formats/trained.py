@@ -42,6 +42,12 @@ def as_in_paper(config: ResNetConfig, library: str, *, widths: tuple[int, ...]) 
         raise refusal(library, f"its ResNet is {widths} wide, got channels={config.channels}")
 
 
+def usual_norm(config: ViTConfig, library: str) -> None:
+    """Refuse a Vision Transformer whose norms are not those of the library."""
+    if config.norm_eps != 1e-6:
+        raise refusal(library, f"its norms have eps=1e-6, got norm_eps={config.norm_eps:g}")
+
+
 def with_class_position(state: dict[str, Tensor], config: ViTConfig) -> dict[str, Tensor]:
     """Give the class and distillation tokens positions, and registers none: the same network.
 

@@ -120,7 +120,7 @@ def _settings(config: ViTConfig, spec: Spec, kind: str) -> dict[str, Any]:
         "num_channels": spec.channels,
         "qkv_bias": config.qkv_bias,
         "hidden_act": "gelu",
-        "layer_norm_eps": 1e-6,
+        "layer_norm_eps": config.norm_eps,
     }
     if not kind.startswith("dinov2"):
         return settings | {"intermediate_size": int(dim * config.mlp_ratio)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.rules import Config
@@ -183,6 +183,21 @@ class CaptionerConfig(Config):
             yield f"unfreeze_from counts from 1, got {self.unfreeze_from}"
         if self.encoder.name in ("retina", "tokens") and (self.freeze or not self.positions):
             yield f"freeze and positions are not for {self.encoder.name}; leave them out"
+
+    @property
+    def unseen(self) -> dict[str, Any]:
+        """Give the settings that change what weights compute, and that these do not show."""
+        encoder: dict[str, Any] = getattr(self.encoder, "unseen", {})
+        decoder = {
+            name: getattr(self.decoder, name)
+            for name in ("heads", "order")
+            if hasattr(self.decoder, name)
+        }
+        return (
+            {f"encoder.{name}": value for name, value in encoder.items()}
+            | {f"decoder.{name}": value for name, value in decoder.items()}
+            | {"positions": self.positions}
+        )
 
     def build(self, spec: Spec) -> Captioner:
         """Build the network with fresh weights from torch's global generator."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vision_attn.rules import Config
 
@@ -60,6 +60,8 @@ class ViTConfig(Config):
     """A bias on queries, keys and values."""
     qk_norm: bool = False
     """LayerNorm on queries and keys of each head."""
+    norm_eps: float = 1e-6
+    """Added to the variance in every LayerNorm; 1e-12 in ViT and DeiT of transformers."""
     layer_scale: float | None = None
     """Initial LayerScale; None for no LayerScale."""
     drop_path: float = 0.0
@@ -89,6 +91,8 @@ class ViTConfig(Config):
             yield "the conv tokenizer pools: patch_size must be at least 2, got 1"
         if self.fc_norm and self.pool != "mean":
             yield f"fc_norm belongs to pool=mean, got pool={self.pool}; leave it out"
+        if self.norm_eps <= 0:
+            yield f"norm_eps must be positive, got {self.norm_eps}"
         if self.registers < 0:
             yield f"registers must be 0 or more, got {self.registers}"
         for name in ("drop_path", "dropout", "attention_dropout"):
@@ -102,6 +106,12 @@ class ViTConfig(Config):
         dim = self.dim if self.dim is not None else dim
         depth = self.depth if self.depth is not None else depth
         return dim, depth, self.heads if self.heads is not None else heads
+
+    @property
+    def unseen(self) -> dict[str, Any]:
+        """Give the settings that change what weights compute, and that these do not show."""
+        shown = {} if self.position == "learned" else {"position": self.position}
+        return {"heads": self.shape[2], "norm_eps": self.norm_eps} | shown
 
     def patch_size_for(self, image_size: tuple[int, int]) -> int:
         """Resolve the patch size for images of (rows, columns) pixels."""
@@ -155,6 +165,11 @@ class ResNetConfig(Config):
         for name in ("drop_path", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 yield f"{name} must be in [0, 1), got {getattr(self, name)}"
+
+    @property
+    def unseen(self) -> dict[str, Any]:
+        """Give the settings that change what weights compute, and that these do not show."""
+        return {"stem_stride": self.stem_stride, "strides": list(self.strides)}
 
     def build(self, spec: Spec) -> ResNet:
         """Build the network with fresh weights from torch's global generator."""

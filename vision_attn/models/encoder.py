@@ -1,6 +1,7 @@
 """From an image to regions of one width that know their place; which part of this learns."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -127,12 +128,17 @@ def _stages(network: nn.Module) -> list[nn.Module]:
 
 
 def start_encoder(
-    model: nn.Module, state: dict[str, Tensor], *, grid: Grid | None = None
+    model: nn.Module,
+    state: dict[str, Tensor],
+    *,
+    grid: Grid | None = None,
+    unseen: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Load the weights of a network that tells labels into a captioner's encoder.
 
-    Lists in words what had to be fitted; what only reads for a label is left out. Raises ValueError
-    if the weights do not belong to such an encoder.
+    Lists in words what had to be fitted; what only reads for a label is left out. `unseen` are the
+    settings of that network that no weight shows. Raises ValueError if the weights do not belong to
+    such an encoder.
     """
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, Regions):
@@ -142,4 +148,5 @@ def start_encoder(
     heads = [name for name in state if name.startswith(tuple(f"{head}." for head in HEADS))]
     kept = {name: value for name, value in state.items() if name not in heads}
     left_out = [f"{name}: left out, a captioner has no head for labels" for name in heads]
-    return load_weights(network, kept, grid=grid) + left_out
+    fitted = load_weights(network, kept, grid=grid, unseen=unseen, place="model.encoder")
+    return fitted + left_out

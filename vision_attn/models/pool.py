@@ -33,7 +33,7 @@ class AttentionPool(nn.Module):
     Zhai 2022, section 2.2 (MAP, arXiv:2106.04560); parameters are named as in timm.
     """
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: float = 4.0):
+    def __init__(self, dim: int, heads: int, mlp_ratio: float = 4.0, norm_eps: float = 1e-6):
         super().__init__()
         self.heads = heads
         self.latent = nn.Parameter(torch.empty(1, 1, dim))
@@ -41,7 +41,7 @@ class AttentionPool(nn.Module):
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
         self.proj = nn.Linear(dim, dim)
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(

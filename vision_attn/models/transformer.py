@@ -68,6 +68,7 @@ class Block(nn.Module):
         *,
         qkv_bias: bool = True,
         qk_norm: bool = False,
+        norm_eps: float = 1e-6,
         layer_scale: float | None = None,
         drop_path: float = 0.0,
         dropout: float = 0.0,
@@ -79,17 +80,18 @@ class Block(nn.Module):
             scale = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
             return scale, DropPath(drop_path) if drop_path else nn.Identity()
 
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
         self.attn = MultiHeadAttention(
             dim,
             heads,
             qkv_bias=qkv_bias,
             qk_norm=qk_norm,
+            norm_eps=norm_eps,
             attention_dropout=attention_dropout,
             dropout=dropout,
         )
         self.ls1, self.drop_path1 = branch_end()
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), dropout)
         self.ls2, self.drop_path2 = branch_end()
 

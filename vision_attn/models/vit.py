@@ -58,6 +58,7 @@ class ViT(nn.Module):
                 config.mlp_ratio,
                 qkv_bias=config.qkv_bias,
                 qk_norm=config.qk_norm,
+                norm_eps=config.norm_eps,
                 layer_scale=config.layer_scale,
                 drop_path=rate,
                 dropout=config.dropout,
@@ -65,13 +66,14 @@ class ViT(nn.Module):
             )
             for rate in rates
         )
-        self.norm = nn.Identity() if config.fc_norm else nn.LayerNorm(dim, eps=1e-6)
+        norm = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.norm = nn.Identity() if config.fc_norm else norm
         self.attn_pool: AttentionPool | SequencePool | None = None
         if config.pool == "attention":
-            self.attn_pool = AttentionPool(dim, heads, config.mlp_ratio)
+            self.attn_pool = AttentionPool(dim, heads, config.mlp_ratio, config.norm_eps)
         elif config.pool == "sequence":
             self.attn_pool = SequencePool(dim)
-        self.fc_norm = nn.LayerNorm(dim, eps=1e-6) if config.fc_norm else nn.Identity()
+        self.fc_norm = norm if config.fc_norm else nn.Identity()
         self.head = nn.Linear(dim, spec.outputs)
         self.head_dist = nn.Linear(dim, spec.outputs) if config.distilled else None
         self.grad_checkpointing = False

@@ -1,18 +1,22 @@
 """Fit the weights of one network to another of the same kind but another grid, input or head."""
 
 import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vision_attn.models.embed import Grid, resize_patches, resize_positions
-from vision_attn.models.portrait import portrait
+from vision_attn.models.portrait import portrait, written
 from vision_attn.rules import grouped
 
 HEADS = ("head.", "head_dist.", "fc.")
 FIRST = ("patch_embed.proj.weight", "patch_embed.proj.0.weight", "conv1.weight")
 """Convolutions that see the image."""
+SYNSET = re.compile(r"n\d{8}")
+"""A class of ImageNet by its number in WordNet."""
 
 
 def load_weights(
@@ -21,6 +25,8 @@ def load_weights(
     *,
     grid: Grid | None = None,
     names: tuple[str, ...] | None = None,
+    unseen: Mapping[str, Any] | None = None,
+    place: str = "model",
 ) -> list[str]:
     """Load a state dict strictly after fitting it, and list in words what was changed.
 
@@ -28,7 +34,9 @@ def load_weights(
     on, by default a square. Patches are resampled to the model's patch size and number of
     channels. A head with another number of outputs, or none, keeps its fresh weights; so does one
     for other classes, if `names` tells those of the checkpoint, and the same classes are put in the
-    model's order. Raises ValueError that lists every missing, unexpected and misshapen entry.
+    model's order. `unseen` are the settings of the checkpoint that no weight shows, as far as they
+    are known, and must be the model's; a recipe has those at `place`. Raises ValueError that lists
+    every missing, unexpected and misshapen entry, and every setting that differs.
     """
     own = model.state_dict()
     state, changes = _fit_classes(model, own, state, names)
@@ -38,7 +46,8 @@ def load_weights(
         if found is not None:
             fitted[name] = found
         changes += [change] if change else []
-    _refuse_misfits(own, fitted, portrait(state))
+    differing = _differing(model, unseen or {}, place)
+    _refuse_misfits(own, fitted, differing, portrait(state, unseen, place))
     model.load_state_dict(fitted)
     return changes
 
@@ -58,9 +67,13 @@ def _fit_classes(
         return state | placed, ["head: outputs put in the order of the model's classes"]
     fresh = {name: own[name] for name in heads}
     then, now = next(pair for pair in zip(names, wanted, strict=True) if len(set(pair)) > 1)
-    return state | fresh, [
-        f"head: fresh weights, the checkpoint tells other classes, such as {then} for {now}"
-    ]
+    said = f"head: fresh weights, the checkpoint tells other classes, such as {then} for {now}"
+    if bool(SYNSET.fullmatch(then)) != bool(SYNSET.fullmatch(now)):
+        said += (
+            "; one of the two is a number of WordNet: where they mean the same, name the data's "
+            "classes as the checkpoint does, and the head is kept"
+        )
+    return state | fresh, [said]
 
 
 def _fitted(
@@ -116,8 +129,23 @@ def fit_channels(kernel: Tensor, channels: int) -> Tensor:
     return kernel[:, torch.arange(channels) % old] * (old / channels)
 
 
-def _refuse_misfits(own: dict[str, Tensor], state: dict[str, Tensor], kind: str) -> None:
-    problems = [f"missing: {name}" for name in grouped(own.keys() - state.keys())]
+def _differing(model: Any, unseen: Mapping[str, Any], place: str) -> list[str]:
+    """Say which settings that no weight shows are not those of the checkpoint."""
+    own = getattr(getattr(model, "config", None), "unseen", None)
+    if own is None:
+        return []
+    return [
+        f"{place}.{name}: {written(value)} there, the model has {written(own.get(name))}"
+        for name, value in unseen.items()
+        if written(value) != written(own.get(name))
+    ]
+
+
+def _refuse_misfits(
+    own: dict[str, Tensor], state: dict[str, Tensor], differing: list[str], kind: str
+) -> None:
+    problems = [*differing]
+    problems += [f"missing: {name}" for name in grouped(own.keys() - state.keys())]
     problems += [f"unexpected: {name}" for name in grouped(state.keys() - own.keys())]
     misshapen = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
     problems += grouped(
@@ -127,5 +155,5 @@ def _refuse_misfits(own: dict[str, Tensor], state: dict[str, Tensor], kind: str)
     if problems:
         lines = [*sorted(problems), kind] if kind else sorted(problems)
         raise ValueError(
-            "the weights must belong to a network of this kind and width:\n  " + "\n  ".join(lines)
+            "the weights must belong to a network of these settings:\n  " + "\n  ".join(lines)
         )

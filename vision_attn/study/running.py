@@ -10,6 +10,7 @@ from typing import Any
 from vision_attn.data.loader import share
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import FREE, Run, flat, replace
+from vision_attn.recorded import completed
 from vision_attn.report.measure import train_seconds
 from vision_attn.report.study import Outcome, study_report
 from vision_attn.study.cost import cost
@@ -90,8 +91,8 @@ def carry_out(training: Training) -> None:
 
 def _check_same(training: Training, earlier: dict[str, Any]) -> None:
     """Raise ValueError if a finished training had other settings than the study asks for now."""
-    then = dict(flat(earlier))
-    now = dict(flat(json.loads(json.dumps(training.recipe.to_dict()))))
+    then = dict(flat(completed(earlier, training.folder / RESULT)))
+    now = dict(flat(training.recipe.to_dict()))
     fields = sorted((then.keys() | now.keys()) - FREE)
     differing = [
         f"{field} was {then.get(field)} and is {now.get(field)}"
