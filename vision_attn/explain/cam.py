@@ -1,6 +1,5 @@
 """Class activation maps: feature maps of one layer, weighted by what the score takes from them."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import explained, must_have
 from vision_attn.explain.maps import at_least_float32, image_size, upsample
 from vision_attn.explain.reach import check_reach, where_instead
-from vision_attn.explain.targets import check, score
+from vision_attn.explain.targets import check, scores
 from vision_attn.explain.unreached import SkippingUnreached
 from vision_attn.explain.weighing import (
     Features,
@@ -129,28 +128,22 @@ def class_maps(
             raise ValueError(f"the score has no gradient at cam_layer; {advice}")
         activation = at_least_float32(model.to_map(leaf.detach(), size))
         grids = []
-        for targets, gradient in _gradients(leaf, logits, classes):
-            on_map = check_reach(model, images, targets, gradient)
-            grids.append(weigh(activation, at_least_float32(on_map)))
+        for some in classes.split(AT_ONCE, dim=1):
+            on_maps = check_reach(model, images, some, _gradients(leaf, logits, some))
+            grids += [weigh(activation, at_least_float32(on_map)) for on_map in on_maps]
     maps = upsample(torch.stack(grids, dim=1).flatten(0, 1), size)
     return maps.unflatten(0, (len(images), -1))
 
 
 def _gradients(
     leaf: Tensor, logits: Float[Tensor, "batch output"], classes: Int[Tensor, "batch class"]
-) -> Iterator[tuple[Targets, Tensor]]:
-    """Give each class of the images with the gradient of its score at the leaf."""
-    for some in classes.split(AT_ONCE, dim=1):
-        scores = torch.stack([score(logits, targets) for targets in some.unbind(1)])
-        if len(scores) == 1:
-            (gradient,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True)
-            yield some[:, 0], gradient
-            continue
-        each = torch.eye(len(scores)).to(scores)[:, :, None].expand(-1, -1, len(leaf))
-        (gradients,) = torch.autograd.grad(
-            scores, leaf, each, retain_graph=True, is_grads_batched=True
-        )
-        yield from zip(some.unbind(1), gradients, strict=True)
+) -> Float[Tensor, "class *leaf"]:
+    """Differentiate the score of each class with respect to the leaf."""
+    chosen = scores(logits, classes).T
+    if len(chosen) == 1:
+        return torch.autograd.grad(chosen.sum(), leaf, retain_graph=True)[0][None]
+    each = torch.eye(len(chosen)).to(chosen)[:, :, None].expand(-1, -1, len(leaf))
+    return torch.autograd.grad(chosen, leaf, each, retain_graph=True, is_grads_batched=True)[0]
 
 
 def grad_cam_classes(

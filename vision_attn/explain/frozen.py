@@ -22,13 +22,12 @@ def explained(model: Explainable) -> Iterator[None]:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"an explained network must be a torch.nn.Module, got {type(model)}")
+    modules: list[Any] = list(model.modules())
     parameters = list(model.parameters())
-    training = [module for module in model.modules() if module.training]
+    training = [module for module in modules if module.training]
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     # What timm computes again for the gradient would miss the hooks that listened the first time.
-    recomputing: list[Any] = [
-        module for module in model.modules() if getattr(module, "grad_checkpointing", None) is True
-    ]
+    recomputing = [module for module in modules if vars(module).get("grad_checkpointing") is True]
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(_accelerators(parameters)))
         stack.enter_context(torch.inference_mode(False))

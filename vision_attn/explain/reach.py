@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vision_attn.explain.contract import Explainable, Images, Targets
@@ -12,22 +12,28 @@ from vision_attn.explain.targets import score
 
 
 def check_reach(
-    model: Explainable, images: Images, targets: Targets, gradient: Tensor
-) -> Float[Tensor, "batch channel row column"]:
-    """Lay the gradient at `cam_layer` out as an image, or raise ValueError where it misses it.
+    model: Explainable,
+    images: Images,
+    classes: Int[Tensor, "batch class"],
+    gradients: Float[Tensor, "class batch ..."],
+) -> Float[Tensor, "class batch channel row column"]:
+    """Lay gradients at `cam_layer` out as images, or raise ValueError where they miss the patches.
 
     The head of a class-token network reads no patch after its last attention: from there on the
     gradient is all in the class token, and a map would be silently zero.
     """
-    on_map = model.to_map(gradient, image_size(images))
-    if on_map.numel() == gradient.numel():
-        return on_map  # there are no prefix tokens
-    if (gradient.flatten(1).any(1) & ~on_map.flatten(1).any(1)).any():
+    flat = gradients.flatten(0, 1)
+    on_maps = model.to_map(flat, image_size(images)).unflatten(0, gradients.shape[:2])
+    if on_maps.numel() == gradients.numel():
+        return on_maps  # there are no prefix tokens
+    missed = gradients.flatten(2).any(2) & ~on_maps.flatten(2).any(2)
+    if missed.any():
+        targets = classes[:, int(missed.any(1).nonzero()[0])]
         raise ValueError(
             f"the gradient of the score at cam_layer reaches prefix tokens only, no patch; "
-            f"{where_instead(model, images, targets, gradient.shape)}"
+            f"{where_instead(model, images, targets, gradients.shape[1:])}"
         )
-    return on_map
+    return on_maps
 
 
 def where_instead(model: Explainable, images: Images, targets: Targets, shape: torch.Size) -> str:

@@ -43,19 +43,26 @@ def check(model: Explainable, images: Images, targets: Int[Tensor, "batch *class
 
 def score(logits: Float[Tensor, "batch output"], targets: Targets) -> Float[Tensor, " batch"]:
     """Pick the logit of each image's target."""
-    if logits.ndim != 2:
-        raise ValueError(
-            f"the network must give logits of shape (batch, output), got {tuple(logits.shape)}; "
-            f"wrap it in Scored to explain a score computed from its output"
-        )
     if targets.ndim != 1:
         raise ValueError(
             f"targets must name one class an image, got shape {tuple(targets.shape)}; give "
             f"several classes one after the other"
         )
-    _check_range(targets, logits.shape[1])
-    own = targets.to(logits.device).clone()  # no graph keeps a tensor made in inference mode
-    return logits.gather(1, own[:, None])[:, 0]
+    return scores(logits, targets[:, None])[:, 0]
+
+
+def scores(
+    logits: Float[Tensor, "batch output"], classes: Int[Tensor, "batch class"]
+) -> Float[Tensor, "batch class"]:
+    """Pick the logits of several classes of each image."""
+    if logits.ndim != 2:
+        raise ValueError(
+            f"the network must give logits of shape (batch, output), got {tuple(logits.shape)}; "
+            f"wrap it in Scored to explain a score computed from its output"
+        )
+    _check_range(classes, logits.shape[1])
+    own = classes.to(logits.device).clone()  # no graph keeps a tensor made in inference mode
+    return logits.gather(1, own)
 
 
 def _check_range(targets: Tensor, outputs: int | None) -> None:
