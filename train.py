@@ -6,9 +6,9 @@ import os
 import shutil
 import sys
 
+from vision_attn.commands.train import train
 from vision_attn.recipe import read, reference
 from vision_attn.rules import foreseen
-from vision_attn.training import train
 
 USAGE = """usage: python train.py RECIPE.yaml [section.field=value ...]
        torchrun --nproc-per-node=2 train.py RECIPE.yaml [section.field=value ...]

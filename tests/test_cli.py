@@ -135,6 +135,6 @@ def test_a_bug_keeps_its_traceback(run, monkeypatch):
     def broken(*arguments, **settings):
         return int("no number")
 
-    monkeypatch.setattr("vision_attn.judging.examine", broken)
+    monkeypatch.setattr("vision_attn.commands.evaluate.evaluate", broken)
     with pytest.raises(ValueError, match="invalid literal"):
         main(["evaluate", str(run)])

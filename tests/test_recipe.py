@@ -8,7 +8,8 @@ from recipe_text import GOOD, mistakes, write
 
 from vision_attn.checking.mistakes import RecipeError
 from vision_attn.checking.settings import settings
-from vision_attn.data.config import MnistConfig, ScenesConfig
+from vision_attn.data.config import ScenesConfig
+from vision_attn.data.public_config import MnistConfig
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.recipe import SECTIONS, Recipe, read, reference, remarks
 from vision_attn.tasks.config import ClassificationConfig

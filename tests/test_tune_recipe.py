@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from recipe_text import GOOD, TINY, mistakes, write
 
-from vision_attn.judging import evaluate
+from vision_attn.commands.evaluate import measure
 from vision_attn.recipe import read, remarks
 from vision_attn.trained import load_model
 
@@ -48,7 +48,7 @@ def test_a_lora_run_is_kept_as_a_plain_network(script, pretrained, capsys):
     parts = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
     layers = {f"blocks.0.{part}.weight" for part in parts}
     assert changed == layers | {"head.weight", "head.bias"}
-    assert evaluate(run).numbers["images"] == 11
+    assert measure(run).numbers["images"] == 11
 
 
 def test_a_linear_probe_changes_the_head_alone(script, pretrained):

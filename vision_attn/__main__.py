@@ -7,15 +7,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from vision_attn.arguments.giving import add_export
-from vision_attn.arguments.judging import add_compare, add_data, add_evaluate, add_probe
-from vision_attn.arguments.looking import (
-    add_caption,
-    add_explain,
-    add_glimpses,
-    add_predict,
-)
-from vision_attn.arguments.studying import add_study
+from vision_attn.arguments.caption import add_caption
+from vision_attn.arguments.compare import add_compare
+from vision_attn.arguments.data import add_data
+from vision_attn.arguments.evaluate import add_evaluate
+from vision_attn.arguments.explain import add_explain
+from vision_attn.arguments.export import add_export
+from vision_attn.arguments.glimpses import add_glimpses
+from vision_attn.arguments.predict import add_predict
+from vision_attn.arguments.probe import add_probe
+from vision_attn.arguments.study import add_study
 from vision_attn.rules import foreseen
 
 COMMANDS = (

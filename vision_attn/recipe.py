@@ -14,11 +14,13 @@ from typing import Any, TypeAlias, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from vision_attn.caption_rules import captions_go_together, looks_take_settings
+from vision_attn.checking.caption_rules import captions_go_together, looks_take_settings
 from vision_attn.checking.entries import Entries
+from vision_attn.checking.glimpse_rules import eyes_take_settings, glimpses_go_together, unheeded
 from vision_attn.checking.mistakes import Sections, check
 from vision_attn.checking.nested import choices
 from vision_attn.checking.settings import Setting, alternatives, settings, table, written
+from vision_attn.checking.tune_rules import balance_needs_labels, captioners_freeze_themselves
 from vision_attn.data.canvas_config import CanvasConfig
 from vision_attn.data.caption_config import (
     CaptionCsvConfig,
@@ -27,18 +29,15 @@ from vision_attn.data.caption_config import (
     KarpathyConfig,
     SceneCaptionsConfig,
 )
-from vision_attn.data.config import (
-    Cifar10Config,
-    Cifar100Config,
-    CsvConfig,
-    FashionMnistConfig,
-    FolderConfig,
-    MnistConfig,
-    ScenesConfig,
-    TarConfig,
-)
+from vision_attn.data.config import CsvConfig, FolderConfig, ScenesConfig, TarConfig
 from vision_attn.data.multilabel_config import MultilabelCsvConfig
 from vision_attn.data.places import is_there, places
+from vision_attn.data.public_config import (
+    Cifar10Config,
+    Cifar100Config,
+    FashionMnistConfig,
+    MnistConfig,
+)
 from vision_attn.data.sequence_config import DatesConfig, ReversalConfig, SequencesConfig
 from vision_attn.data.stored_config import DatasetsConfig, ShardsConfig
 from vision_attn.engine.config import TrainConfig
@@ -48,7 +47,6 @@ from vision_attn.engine.tune_config import (
     LinearProbeConfig,
     LoraConfig,
 )
-from vision_attn.glimpse_rules import eyes_take_settings, glimpses_go_together, unheeded
 from vision_attn.models.caption_config import CaptionerConfig
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.models.glimpse_config import GlimpseConfig
@@ -56,7 +54,6 @@ from vision_attn.tasks.caption_config import CaptioningConfig
 from vision_attn.tasks.config import ClassificationConfig
 from vision_attn.tasks.glimpse_config import GlimpseTaskConfig
 from vision_attn.tasks.multilabel_config import MultilabelConfig
-from vision_attn.tune_rules import balance_needs_labels, captioners_freeze_themselves
 
 DataConfig: TypeAlias = (
     ScenesConfig

@@ -9,8 +9,13 @@ import pytest
 import torch
 import torchvision
 
-from vision_attn.data.config import Cifar10Config, Cifar100Config, FashionMnistConfig, MnistConfig
 from vision_attn.data.loader import share
+from vision_attn.data.public_config import (
+    Cifar10Config,
+    Cifar100Config,
+    FashionMnistConfig,
+    MnistConfig,
+)
 
 REAL = Path(
     os.environ.get("VISION_ATTN_DATA") or Path(__file__).parents[2].parent / "shared" / "data"

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vision_attn.commands.data import inspect
 from vision_attn.data import images, reading
 from vision_attn.data.config import FolderConfig, TarConfig
 from vision_attn.data.division import BY_PLACE, hold_out, keep_division
 from vision_attn.data.files import File
 from vision_attn.data.loader import Loader, share
 from vision_attn.data.stored_config import ShardsConfig
-from vision_attn.inspecting import inspect
 
 COUNT = 24
 BAD = "not an image, or in an unknown format"

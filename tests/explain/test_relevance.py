@@ -1,6 +1,7 @@
 import pytest
 import torch
 from tiny import Convolutional, Transformer, batch, looks_and_gradients, upsampled
+from torch import nn
 
 from vision_attn.explain.relevance import attention_gradient, gradient_rollout, relevance
 
@@ -69,6 +70,13 @@ def test_relevance_depends_on_the_class():
     network, (images, targets) = Transformer(), batch()
     other = relevance(network, images, (targets + 1) % 7)
     assert not torch.allclose(relevance(network, images, targets), other, rtol=0.1)
+
+
+@pytest.mark.parametrize("method", [relevance, gradient_rollout, attention_gradient])
+def test_a_score_that_nothing_changes_points_nowhere(method):
+    network, (images, targets) = Transformer(), batch()
+    nn.init.zeros_(network.head.weight)
+    assert not method(network, images, targets).any()
 
 
 def test_any_query_can_be_followed():

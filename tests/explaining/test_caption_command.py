@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from vision_attn.__main__ import main
+from vision_attn.commands.starting import open_start, start_from
 from vision_attn.explain import METHODS, Word
 from vision_attn.models.captioner import Captioner
 from vision_attn.recipe import read
-from vision_attn.starting import open_start, start_from
 from vision_attn.trained import load_model
 
 ROOT = Path(__file__).parents[2]
@@ -154,7 +154,7 @@ def test_captioners_are_put_side_by_side(runs, tmp_path, capsys, monkeypatch):
     report = (tmp_path / "report.md").read_text()
     assert "| soft | 1 |" in report
     assert "| *another person* |" in report
-    monkeypatch.setattr("vision_attn.commands.evaluate", None)  # found beside the weights
+    monkeypatch.setattr("vision_attn.commands.compare.measure", None)  # found beside the weights
     (tmp_path / "report.md").unlink()
     assert main(arguments) == 0
     assert (tmp_path / "report.md").read_text() == report

@@ -15,8 +15,8 @@ from tiny_runs import draw, write_run
 from vision_attn.__main__ import main
 from vision_attn.data.config import ScenesConfig
 from vision_attn.explain.methods import METHODS
-from vision_attn.explaining import command
-from vision_attn.explaining.command import explain
+from vision_attn.explaining import explain as command
+from vision_attn.explaining.explain import explain
 from vision_attn.models.resnet import ResNet
 from vision_attn.report.index import index
 from vision_attn.trained import load_model

@@ -11,7 +11,7 @@ from vision_attn.__main__ import main
 from vision_attn.data.config import ScenesConfig
 from vision_attn.explain.localisation import pointing_game
 from vision_attn.explain.methods import BASELINES, CHECKS, METHODS, METRICS
-from vision_attn.explaining.command import explain
+from vision_attn.explaining.explain import explain
 from vision_attn.report.index import index
 from vision_attn.trained import load_model
 

@@ -6,9 +6,8 @@ import huggingface_hub
 import pytest
 import timm
 from huggingface_hub import constants
-from tiny_formats import SPEC, tiny, write
+from tiny_formats import SPEC, files, tiny, write
 
-from vision_attn.exporting import FORMATS
 from vision_attn.formats.checkpoint import open_path
 from vision_attn.formats.hub import FETCHED, fetch, from_timm_hub, push, timm_network
 
@@ -31,7 +30,7 @@ def keep(cache, name, files):
 
 def test_what_was_downloaded_once_needs_no_network(cache):
     _, trained = tiny("plain")
-    folder = keep(cache, "ann/tiny", FORMATS["hf"](trained))
+    folder = keep(cache, "ann/tiny", files("hf", trained))
     assert fetch("ann/tiny") == folder
     assert open_path(fetch("ann/tiny")).told.mean == SPEC.mean
 

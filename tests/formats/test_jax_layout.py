@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_formats import NAMES, noise, reopened, tiny, write
-
-from vision_attn.exporting import FORMATS
+from tiny_formats import NAMES, files, noise, reopened, tiny, write
 
 
 def jax_logits(parameters, images):
@@ -88,7 +86,7 @@ def test_random_arrays_in_the_documented_layout_have_the_logits_of_the_paper(pre
 
 def test_the_head_behind_a_representation_layer_is_left_out(tmp_path):
     _, trained = tiny("plain")
-    folder = write(tmp_path, FORMATS["jax"](trained))
+    folder = write(tmp_path, files("jax", trained))
     arrays = dict(np.load(folder / "model.npz"))
     arrays |= {"pre_logits/kernel": np.zeros((12, 12), np.float32)}
     np.savez(folder / "model.npz", **arrays)

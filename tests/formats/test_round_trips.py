@@ -8,11 +8,10 @@ import timm
 import torch
 import torchvision
 from safetensors.torch import load_file, save_file
-from tiny_formats import NAMES, SPEC, VARIANTS, VIT, awake, noise, reopened, tiny, write
+from tiny_formats import NAMES, SPEC, VARIANTS, VIT, awake, files, noise, reopened, tiny, write
 
-from vision_attn.exporting import FORMATS
 from vision_attn.formats.checkpoint import open_path
-from vision_attn.formats.reload import RELOAD
+from vision_attn.formats.targets import TARGETS
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.spec import Spec
 
@@ -25,7 +24,7 @@ HELD = {
 """What each format can express."""
 BACK = {"placed_registers": "registers", "unplaced_class": "plain"}
 """What comes back from all but timm as another kind of network with the same logits."""
-PAIRS = [(to, variant) for to in FORMATS for variant in VARIANTS]
+PAIRS = [(to, variant) for to in HELD for variant in VARIANTS]
 
 
 @pytest.mark.filterwarnings("ignore:.*")  # of the libraries, while they are opened
@@ -33,13 +32,14 @@ PAIRS = [(to, variant) for to in FORMATS for variant in VARIANTS]
     ("to", "variant"), [pair for pair in PAIRS if pair[1] in HELD[pair[0]]], ids=str
 )
 def test_the_library_has_our_logits_and_our_weights_come_back(to, variant, tmp_path):
-    library, reopen = RELOAD[to]
-    pytest.importorskip(library)
+    pytest.importorskip(TARGETS[to].package)
     model, trained = tiny(variant)
-    folder = write(tmp_path, FORMATS[to](trained))
+    folder = write(tmp_path, files(to, trained))
     with torch.no_grad():
         expected = model(noise())
-        torch.testing.assert_close(reopen(folder, trained)(noise()), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            TARGETS[to].reopen(folder, trained)(noise()), expected, atol=1e-5, rtol=1e-5
+        )
     again, _, told = reopened(folder, variant if to == "timm" else BACK.get(variant, variant))
     with torch.no_grad():
         torch.testing.assert_close(again(noise()), expected, atol=1e-6, rtol=1e-6)
@@ -55,25 +55,24 @@ def test_the_library_has_our_logits_and_our_weights_come_back(to, variant, tmp_p
 )
 def test_what_a_format_cannot_hold_is_refused_by_name(to, variant):
     with pytest.raises(ValueError, match=r"cannot hold this network: .*--to onnx"):
-        FORMATS[to](tiny(variant)[1])
+        files(to, tiny(variant)[1])
 
 
 @pytest.mark.filterwarnings("ignore:.*")
 @pytest.mark.parametrize("to", ["timm", "hf", "jax"])
 def test_images_need_not_be_square(to, tmp_path):
-    library, reopen = RELOAD[to]
-    pytest.importorskip(library)
+    pytest.importorskip(TARGETS[to].package)
     spec = replace(SPEC, image_size=(21, 42))
     model, trained = tiny("plain", spec)
-    folder = write(tmp_path, FORMATS[to](trained))
+    folder = write(tmp_path, files(to, trained))
     with torch.no_grad():
-        found = reopen(folder, trained)(noise(spec))
+        found = TARGETS[to].reopen(folder, trained)(noise(spec))
         torch.testing.assert_close(found, model(noise(spec)), atol=1e-5, rtol=1e-5)
 
 
 def test_dinov2_takes_square_images_alone():
     with pytest.raises(ValueError, match="square"):
-        FORMATS["hf"](tiny("scaled", replace(SPEC, image_size=(21, 42)))[1])
+        files("hf", tiny("scaled", replace(SPEC, image_size=(21, 42)))[1])
 
 
 @pytest.mark.parametrize(
@@ -88,7 +87,7 @@ def test_dinov2_takes_square_images_alone():
 )
 def test_timm_refuses_by_setting(config, reason):
     with pytest.raises(ValueError, match=reason):
-        FORMATS["timm"](tiny(config)[1])
+        files("timm", tiny(config)[1])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ def test_timm_refuses_by_setting(config, reason):
 )
 def test_torchvision_refuses_images_that_its_classes_do_not_take(spec, reason):
     with pytest.raises(ValueError, match=reason):
-        FORMATS["torchvision"](tiny("plain", spec)[1])
+        files("torchvision", tiny("plain", spec)[1])
 
 
 def test_torchvision_weights_of_today_and_of_the_first_release_load(tmp_path):
@@ -192,7 +191,7 @@ def test_the_epsilon_of_transformers_is_not_taken_for_ours(tmp_path):
 
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu_tanh"])
 def test_another_activation_of_timm_is_refused(activation, tmp_path):
-    folder = write(tmp_path, FORMATS["timm"](tiny("plain")[1]))
+    folder = write(tmp_path, files("timm", tiny("plain")[1]))
     about = json.loads((folder / "config.json").read_text())
     about["model_args"]["act_layer"] = activation
     (folder / "config.json").write_text(json.dumps(about))
@@ -227,7 +226,7 @@ def test_a_dinov2_backbone_loads_with_its_features(variant, kind, tmp_path):
 
 def test_a_dinov2_head_that_reads_the_mean_patch_is_left_out(tmp_path):
     _, trained = tiny("scaled")
-    folder = write(tmp_path, FORMATS["hf"](trained))
+    folder = write(tmp_path, files("hf", trained))
     state = load_file(folder / "model.safetensors")
     state["classifier.weight"][:, 12:] = 1
     save_file(state, folder / "model.safetensors", {"format": "pt"})
@@ -237,7 +236,7 @@ def test_a_dinov2_head_that_reads_the_mean_patch_is_left_out(tmp_path):
 
 def test_weights_in_several_files_are_put_together_or_missed_by_name(tmp_path):
     model, trained = tiny("plain")
-    folder = write(tmp_path, FORMATS["hf"](trained))
+    folder = write(tmp_path, files("hf", trained))
     state = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     shards = {name: f"model-{number % 2}.safetensors" for number, name in enumerate(state)}

@@ -3,6 +3,7 @@
 import torch
 
 from vision_attn.formats.checkpoint import open_path
+from vision_attn.formats.targets import TARGETS
 from vision_attn.formats.trained import Trained
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.models.weights import load_weights
@@ -52,6 +53,11 @@ def awake(model, seed=3):
 def noise(spec=SPEC, batch=2):
     generator = torch.Generator().manual_seed(5)
     return torch.randn(batch, spec.channels, *spec.image_size, generator=generator)
+
+
+def files(to, trained):
+    """What a format that keeps weights by name writes, for which it needs no network."""
+    return TARGETS[to].write(trained, None)
 
 
 def write(folder, files):

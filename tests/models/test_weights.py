@@ -160,6 +160,12 @@ def test_another_kind_of_vit_is_told_with_the_settings_that_fit():
         load_weights(CONFIG.build(SPEC), pooled.state_dict())
 
 
+def test_a_setting_that_no_weight_shows_is_compared_with_the_models_own_word():
+    fixed = dataclasses.replace(CONFIG, position="sincos")
+    with pytest.raises(ValueError, match="position: sincos there, the model has learned\n"):
+        load_weights(CONFIG.build(SPEC), fixed.build(SPEC).state_dict(), unseen=fixed.unseen)
+
+
 def test_every_misfit_is_listed():
     state = CONFIG.build(SPEC).state_dict()
     state["extra"] = state.pop("norm.weight")

@@ -118,6 +118,18 @@ def test_intervals_surround_their_numbers_and_depend_on_the_seed_only():
     assert first.numbers()["images"] == 211
 
 
+def test_a_mean_is_not_better_where_a_sample_lacks_its_worst_label():
+    labels = torch.zeros(29, 2)
+    labels[:17, 0], labels[28, 1] = 1, 1
+    logits = torch.stack([8 * labels[:, 0] - 4, -torch.arange(29) - 1.0], 1)  # right; all wrong
+    got = judge_tags(TagAnswers(logits, labels), ("plain", "rare"))
+    assert got.average_precision.value == pytest.approx((1 + 1 / 29) / 2)
+    assert got.f1.value == 0.5
+    # The rare one, on one image of 29, is in 64 % of the samples, and never recognised.
+    assert got.average_precision.high < 0.6
+    assert (got.f1.low, got.f1.high) == (0.5, 0.5)
+
+
 def test_an_interval_leaves_out_where_a_number_is_undefined():
     values = torch.tensor([0.0, 1.0, 2.0, 3.0])
 

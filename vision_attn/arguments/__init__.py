@@ -1,1 +1,1 @@
-"""The arguments of every command: read here, acted upon elsewhere."""
+"""The arguments of every command, one file each: read here, acted upon elsewhere."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from vision_attn.data.batch import Data, Key, Labelled
 from vision_attn.data.canvas_config import ON_BLACK, CanvasConfig
 from vision_attn.data.chance import uniforms
-from vision_attn.data.dice import SPLITS
+from vision_attn.data.dice import STREAMS
 from vision_attn.data.transforms import normalise
 from vision_attn.spec import Spec
 
@@ -49,7 +49,7 @@ class Canvases:
     ):
         self.album, self.others, self.labels = album, others, labels
         self.config, self.spec, self.trains = config, spec, split == "train"
-        self.seed = config.seed * len(SPLITS) + SPLITS.index(split)
+        self.seed = config.seed * len(STREAMS) + STREAMS.index(split)
 
     def __len__(self) -> int:
         return len(self.album)
@@ -139,7 +139,7 @@ def build(config: CanvasConfig) -> Data:
         std=inner.spec.std,
     )
     kind = MaskedCanvases if config.source == "scenes" else Canvases
-    albums: dict[str, Any] = {name: getattr(inner, name) for name in SPLITS}
+    albums: dict[str, Any] = {name: getattr(inner, name) for name in STREAMS}
     splits = {
         name: kind(name, album, albums["train"], _labels(album, len(spec.names)), config, spec)
         for name, album in albums.items()

@@ -6,12 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from vision_attn.data.config import (
-    FashionMnistConfig,
-    FolderConfig,
-    MnistConfig,
-    ScenesConfig,
-)
+from vision_attn.data.config import FolderConfig, ScenesConfig
+from vision_attn.data.public_config import FashionMnistConfig, MnistConfig
 from vision_attn.rules import Config
 
 if TYPE_CHECKING:

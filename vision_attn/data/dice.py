@@ -8,8 +8,8 @@ from jaxtyping import UInt8
 
 Choice = TypeVar("Choice")
 
-SPLITS = ("train", "valid", "test")
-"""Each draws from a stream of its own."""
+STREAMS = ("train", "valid", "test")
+"""Splits, each of which draws from a stream of its own."""
 
 
 class Dice:
@@ -20,7 +20,7 @@ class Dice:
     """
 
     def __init__(self, seed: int, split: str, index: int, purpose: int = 0):
-        counter = np.array([0, 0, purpose, SPLITS.index(split)], dtype=np.uint64)
+        counter = np.array([0, 0, purpose, STREAMS.index(split)], dtype=np.uint64)
         self._bits = np.random.Philox(key=np.array([seed, index], dtype=np.uint64), counter=counter)
         self._words: list[int] = []
 

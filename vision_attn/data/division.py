@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vision_attn.data.batch import Data
-from vision_attn.data.splits import SplitName
+from vision_attn.data.splits import SPLITS, SplitName
 
 TABLE = "split.csv"
 CHECKED = ", which it was not trained on"
@@ -45,7 +45,7 @@ class HeldOut(NamedTuple):
 
 def division(data: Data) -> Iterator[Placed]:
     """List the files of every split; nothing where images are no files."""
-    for name in ("train", "valid", "test"):
+    for name in SPLITS:
         split: Any = getattr(data, name)
         if hasattr(split, "file"):
             files = list(filter(None, map(split.file, range(len(split)))))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8, UInt64
 
 from vision_attn.data.files import Stored
-from vision_attn.data.splits import Indices, SplitName
+from vision_attn.data.splits import SPLITS, Indices, SplitName
 from vision_attn.data.transforms import Image
 
 BITS = 6
@@ -22,7 +22,6 @@ ROWS = 1_000
 """Images of one split that are held against the other split at a time."""
 PAIRS = 20_000
 """Pairs that the hashes find and the copies confirm at a time."""
-SPLITS: dict[str, str] = {"train": "training", "valid": "validation", "test": "test"}
 
 
 def shared_files(

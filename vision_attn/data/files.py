@@ -104,13 +104,18 @@ def list_tar(file: str) -> Listing:
 
 
 def list_csv(file: str) -> Listing:
-    """List the files of a table with the columns path, label and perhaps split.
+    """List the files of a table as `read_csv` does; ValueError for fewer than two classes, too."""
+    return _checked(file, read_csv(file), [])
+
+
+def read_csv(file: str) -> list[File]:
+    """Read a table with the columns path, label and perhaps split.
 
     Raises ValueError listing all rows that are wrong.
     """
     found = rows(file, lambda row: "" if row.get("label") else "label is empty", {"path", "label"})
     folder = Path(file).parent
-    files = [
+    return [
         File(
             str(folder / row["path"]),
             row["label"],
@@ -119,7 +124,6 @@ def list_csv(file: str) -> Listing:
         )
         for row in found
     ]
-    return _checked(file, files, [])
 
 
 def _walk(root: str) -> Iterator[Path]:

@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
-from typing import NamedTuple, Self
+from typing import Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8, UInt64
+from jaxtyping import Float, Int64, Shaped, UInt8, UInt64
 from torch import Tensor
 
-from vision_attn.data.batch import Data, Key, Labelled, Problem
+from vision_attn.data.batch import Data, Key, Labelled, Problem, Tagged
 from vision_attn.data.config import AugmentConfig, FilesConfig, ImagesConfig
 from vision_attn.data.duplicates import shared_files
 from vision_attn.data.files import Listing, Stored
@@ -23,6 +23,7 @@ from vision_attn.spec import Spec
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEMORY = 2 * 2**30
 """Bytes of pixels that `memory: auto` keeps at most."""
+Answered = TypeVar("Answered", Labelled, Tagged)
 
 
 class Photographs:
@@ -80,13 +81,15 @@ class Photographs:
         return part
 
 
-class Split(Photographs):
-    """One split of a set of labelled images."""
+class Known(Photographs, Generic[Answered]):
+    """One split of a set of images whose labels are known."""
+
+    batch: type[Answered]
 
     def __init__(
         self,
         pictures: Pictures,
-        labels: Int64[np.ndarray, " image"],
+        labels: Shaped[np.ndarray, "image *output"],
         indices: Indices,
         spec: Spec,
         augment: AugmentConfig | None = None,
@@ -95,15 +98,27 @@ class Split(Photographs):
         super().__init__(pictures, indices, spec, augment, seed)
         self.labels = torch.from_numpy(labels[indices])
 
-    def __getitems__(self, keys: list[Key]) -> Labelled:
+    def __getitems__(self, keys: list[Key]) -> Answered:
         """Give a batch of prepared images with their labels."""
-        return Labelled(self.prepared(keys), self.labels[[index for _, index in keys]])
+        return self.batch(self.prepared(keys), self.labels[[index for _, index in keys]])
 
     def only(self, places: list[int]) -> Self:
         """Give a split of some of the images and their labels."""
         part = super().only(places)
         part.labels = self.labels[places]
         return part
+
+
+class Split(Known[Labelled]):
+    """One split of a set of images with one label each, a class by its index."""
+
+    batch = Labelled
+
+
+class TaggedSplit(Known[Tagged]):
+    """One split of a set of images with several labels, 1 for each that applies, else 0."""
+
+    batch = Tagged
 
 
 class Opened(NamedTuple):
@@ -125,19 +140,29 @@ def build(config: FilesConfig, listing: Listing) -> Data:
     """
     spec = specify(config, listing.names)
     opened = open_files(config, listing.files, spec)
-    parts = divide(
-        listing.labels,
-        [file.split for file in listing.files],
-        opened.usable,
+    parts = parted(config, listing.labels, listing.files, opened.usable)
+    problems = listing.strays + opened.problems
+    data = assemble(config, spec, (opened.train, opened.rest), listing.labels, parts, problems)
+    return replace(data, remarks=shared_files(listing.files, opened.digests, parts))
+
+
+def parted(
+    config: FilesConfig,
+    labels: Int64[np.ndarray, " file"],
+    files: Sequence[Stored],
+    usable: Indices,
+) -> dict[SplitName, Indices]:
+    """Divide the usable files of a set as its settings say; raises as `divide`."""
+    return divide(
+        labels,
+        [file.split for file in files],
+        usable,
         seed=config.split_seed,
         valid_share=config.valid_share,
         test_share=config.test_share,
         train_share=config.train_share,
         share_seed=config.share_seed,
     )
-    problems = listing.strays + opened.problems
-    data = assemble(config, spec, (opened.train, opened.rest), listing.labels, parts, problems)
-    return replace(data, remarks=shared_files(listing.files, opened.digests, parts))
 
 
 def specify(config: FilesConfig, names: tuple[str, ...]) -> Spec:

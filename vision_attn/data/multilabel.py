@@ -2,52 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Int64
 
-from vision_attn.data.batch import Data, Key, Tagged
-from vision_attn.data.config import AugmentConfig
+from vision_attn.data.batch import Data
 from vision_attn.data.duplicates import shared_files
 from vision_attn.data.files import File
-from vision_attn.data.images import Photographs, open_files, specify
+from vision_attn.data.images import TaggedSplit, open_files, parted, specify
 from vision_attn.data.multilabel_config import MultilabelCsvConfig
-from vision_attn.data.reading import Pictures
-from vision_attn.data.splits import Indices, divide
 from vision_attn.data.tables import Row, rows, split_of
-from vision_attn.spec import Spec
 
 BESIDE = ("path", "split", "place")
 """Columns of a table that are no classes."""
 Tags = Bool[np.ndarray, "image output"]
-
-
-class TaggedSplit(Photographs):
-    """One split of a set of images with several labels."""
-
-    def __init__(
-        self,
-        pictures: Pictures,
-        tags: Tags,
-        indices: Indices,
-        spec: Spec,
-        augment: AugmentConfig | None = None,
-        seed: int = 0,
-    ):
-        super().__init__(pictures, indices, spec, augment, seed)
-        self.labels = torch.from_numpy(tags[indices]).float()
-
-    def __getitems__(self, keys: list[Key]) -> Tagged:
-        """Give a batch of prepared images with their labels."""
-        return Tagged(self.prepared(keys), self.labels[[index for _, index in keys]])
-
-    def only(self, places: list[int]) -> Self:
-        """Give a split of some of the images and their labels."""
-        part = super().only(places)
-        part.labels = self.labels[places]
-        return part
 
 
 class TagListing(NamedTuple):
@@ -116,27 +85,19 @@ def build(config: MultilabelCsvConfig) -> Data:
     files, names, tags = list_tagged(config.file, config.separator)
     spec = replace(specify(config, names), several=True)
     opened = open_files(config, files, spec)
-    parts = divide(
-        rarest(tags),
-        [file.split for file in files],
-        opened.usable,
-        seed=config.split_seed,
-        valid_share=config.valid_share,
-        test_share=config.test_share,
-        train_share=config.train_share,
-        share_seed=config.share_seed,
-    )
+    parts = parted(config, rarest(tags), files, opened.usable)
     if not tags[parts["train"]].any(0).all():
         missing = [
             name for name, any_ in zip(names, tags[parts["train"]].any(0), strict=True) if not any_
         ]
         raise ValueError(f"every label needs a training image, got none of {', '.join(missing)}")
-    test = TaggedSplit(opened.rest, tags, parts["test"], spec) if len(parts["test"]) else None
+    labels = tags.astype(np.float32)
+    test = TaggedSplit(opened.rest, labels, parts["test"], spec) if len(parts["test"]) else None
     augmented = config.augment, config.split_seed
     return Data(
         spec,
-        TaggedSplit(opened.train, tags, parts["train"], spec, *augmented),
-        TaggedSplit(opened.rest, tags, parts["valid"], spec),
+        TaggedSplit(opened.train, labels, parts["train"], spec, *augmented),
+        TaggedSplit(opened.rest, labels, parts["valid"], spec),
         test,
         opened.problems,
         shared_files(files, opened.digests, parts),

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Int64, UInt8
 
 from vision_attn.data.batch import Data
-from vision_attn.data.config import (
+from vision_attn.data.images import Pixels, assemble, usual
+from vision_attn.data.public_config import (
     Cifar10Config,
     Cifar100Config,
     FashionMnistConfig,
     MnistConfig,
     PublicConfig,
 )
-from vision_attn.data.images import Pixels, assemble, usual
 from vision_attn.data.splits import SplitName, divide
 from vision_attn.data.transforms import fit
 from vision_attn.spec import Spec

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Int64
 from vision_attn.data.chance import uniforms
 
 SplitName: TypeAlias = Literal["train", "valid", "test"]
+SPLITS: dict[str, str] = {"train": "training", "valid": "validation", "test": "test"}
+"""Every split, in order, and what it is called in sentences."""
 Indices: TypeAlias = Int64[np.ndarray, " image"]
 FOLDERS: dict[str, SplitName] = {
     "train": "train",

@@ -88,10 +88,7 @@ def fit(
 
             bar.update()
             if due(training, config.log_every, config):
-                means["rate"] = rate_at(step, config)
-                means["images_per_second"] = training.clock.images_per_second(config.batch_size)
-                run.log(training.step, **means, seconds=training.clock.seconds)
-                show(bar, means)
+                show(bar, log(means, step, training, config, run))
             if stop.agreed:
                 keep(training, run)
                 break
@@ -166,6 +163,16 @@ def check_finite(numbers: dict[str, float], training: Training, run: Run) -> Non
         f"{good if training.saved else 'no checkpoint was saved yet'}; try a lower train.rate, "
         f"a longer train.warmup or a smaller train.clip"
     )
+
+
+def log(
+    means: dict[str, float], step: int, training: Training, config: TrainConfig, run: Run
+) -> dict[str, float]:
+    """Log the numbers of a step with its rate and the speed, and give all of these."""
+    speed = training.clock.images_per_second(config.batch_size)
+    numbers = means | {"rate": rate_at(step, config), "images_per_second": speed}
+    run.log(training.step, **numbers, seconds=training.clock.seconds)
+    return numbers
 
 
 def evaluate(training: Training, valid: Iterable[Any], run: Run, autocast: torch.autocast) -> None:

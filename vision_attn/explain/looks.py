@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vision_attn.explain.contract import Explainable, Images, Maps
@@ -72,7 +72,7 @@ def pieces(record: Attended) -> Iterator[tuple[slice, Attended]]:
     """
     batch, heads, queries, _ = record.query.shape
     one = 4 * heads * queries * record.key.shape[2]
-    size = max(CACHE // one, 1) if record.query.device.type == "cpu" else batch
+    size = max(CACHE // max(one, 1), 1) if record.query.device.type == "cpu" else batch
     for start in range(0, batch, size):
         here = slice(start, start + size)
         bias = record.bias
@@ -157,10 +157,14 @@ def look_from(
     """Follow rows that add up over queries through one layer, computing only queries in use."""
     used = row.any(0)
     if not used.all():
-        bias = record.bias
-        if bias is not None and bias.shape[-2] > 1:
-            bias = bias[..., used, :]
-        record = record._replace(query=record.query[:, :, used], bias=bias)
-        row = row[:, used]
+        record, row = asked_by(record, used), row[:, used]
     rows = row[:, None, None]
     return torch.cat([rows[here] @ weights_of(part) for here, part in pieces(record)])[:, :, 0]
+
+
+def asked_by(record: Attended, queries: Bool[Tensor, " query"]) -> Attended:
+    """Keep only some queries of a record; the weights come from nothing else."""
+    bias = record.bias
+    if bias is not None and bias.shape[-2] > 1:
+        bias = bias[..., queries, :]
+    return record._replace(query=record.query[:, :, queries], bias=bias)

@@ -12,6 +12,7 @@ from vision_attn.explain.frozen import explained
 from vision_attn.explain.looks import (
     Looks,
     Query,
+    asked_by,
     look,
     pieces,
     row_map,
@@ -21,7 +22,7 @@ from vision_attn.explain.looks import (
 from vision_attn.explain.maps import at_least_float32, image_size
 from vision_attn.explain.rollout import roll
 from vision_attn.explain.targets import check, score
-from vision_attn.explain.unreached import SkippingUnreached
+from vision_attn.explain.unreached import SkippingUnreached, reached
 from vision_attn.tape import Attended
 
 Heads: TypeAlias = Float[Tensor, "batch head query key"]
@@ -37,7 +38,7 @@ def relevance(model: Explainable, images: Images, targets: Targets, *, query: Qu
     Chefer 2021, equations 5 and 6 (arXiv:2103.15679).
     """
     check(model, images, targets)
-    with explained(model), SkippingUnreached():
+    with explained(model):
         looks = _look(model, images, "relevance")
         weighted = _weighted(looks, targets, _positive)
         with torch.no_grad():
@@ -64,7 +65,7 @@ def gradient_rollout(
     whose code normalises columns.
     """
     check(model, images, targets)
-    with explained(model), SkippingUnreached():
+    with explained(model):
         looks = _look(model, images, "gradient_rollout")
         weighted = _weighted(looks, targets, lambda heads: heads.mean(1).relu_())
         with torch.no_grad():
@@ -128,6 +129,11 @@ def _fused(
     gradient: Float[Tensor, "batch head query value_dim"],
     fuse: Callable[[Heads], Layer],
 ) -> Layer:
+    asking = reached(gradient)  # before a head that reads one token, all others ask in vain
+    if not asking.all():
+        layer = gradient.new_zeros(len(gradient), len(asking), record.key.shape[2])
+        some = _fused(asked_by(record, asking), gradient[:, :, asking], fuse)
+        return layer.to(some).index_copy_(1, asking.nonzero()[:, 0], some)
     parts = []
     for here, part in pieces(record):
         wide = part._replace(value=at_least_float32(part.value))

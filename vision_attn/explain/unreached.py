@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -24,6 +24,14 @@ class SkippingUnreached(TorchFunctionMode):
         if func is F.linear and not kwargs and _is_plain(*args):
             return _Linear.apply(*args)
         return func(*args, **(kwargs or {}))
+
+
+def reached(gradient: Float[Tensor, "*batch token channel"]) -> Bool[Tensor, " token"]:
+    """Tell which tokens the gradient of any image gets to."""
+    one = gradient[..., 0].flatten(0, -2)
+    if one.all():  # most often so, and one channel is quickly read
+        return one.any(0)
+    return torch.linalg.vector_norm(gradient, 1, dim=-1).flatten(0, -2).any(0)
 
 
 def _is_plain(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
@@ -50,10 +58,10 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, gradient: Features) -> tuple[Features, None, None]:
         (turned,) = ctx.saved_tensors
         tokens = gradient.flatten(1, -2)
-        if tokens[..., 0].all():  # most often so, and one channel is quickly read
+        some = reached(tokens)
+        if some.all():
             return gradient @ turned.t(), None, None
-        reached = torch.linalg.vector_norm(tokens, 1, dim=-1).any(0)
         through = tokens.new_zeros(*tokens.shape[:2], len(turned))
         # A product for each image: one for all would round by how many images there are.
-        through[:, reached] = tokens[:, reached] @ turned.t().expand(len(tokens), -1, -1)
+        through[:, some] = tokens[:, some] @ turned.t().expand(len(tokens), -1, -1)
         return through.view(*gradient.shape[:-1], -1), None, None

@@ -16,11 +16,11 @@ from vision_attn.explain.looks import look, token_grid
 from vision_attn.formats.files import read_state
 from vision_attn.formats.hub import timm_network
 from vision_attn.models.captioner import Captioner
+from vision_attn.recipe import TIMM
 from vision_attn.report.digest import of_model
 from vision_attn.spec import Spec
 from vision_attn.trained import load_model
 
-TIMM = "timm:"
 RANDOM = "_random_weights"
 """Ends the name of a network that nobody trained, and so stands in all that is written of it."""
 

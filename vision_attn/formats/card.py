@@ -4,57 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vision_attn.formats.format import BY_NUMPY, Format
 from vision_attn.formats.trained import Trained
 from vision_attn.models.config import ResNetConfig
 
-LIBRARY = {
-    "timm": "timm",
-    "hf": "transformers",
-    "torchvision": "torchvision",
-    "onnx": "onnx",
-    "torch-export": "pytorch",
-    "jax": "jax",
-}
-"""As the hub calls it."""
-OPEN = {
-    "timm": """\
-import timm
-
-network = timm.create_model("local-dir:FOLDER", pretrained=True).eval()""",
-    "hf": """\
-from transformers import AutoImageProcessor, AutoModelForImageClassification
-
-processor = AutoImageProcessor.from_pretrained("FOLDER")
-network = AutoModelForImageClassification.from_pretrained("FOLDER").eval()""",
-    "torchvision": """\
-import json
-from safetensors.torch import load_file
-from torchvision.models.{classes}
-
-arguments = json.load(open("FOLDER/arguments.json"))
-network = {call}.eval()
-network.load_state_dict(load_file("FOLDER/model.safetensors"))""",
-    "onnx": """\
-import onnxruntime
-
-session = onnxruntime.InferenceSession("FOLDER/model.onnx")
-(logits,) = session.run(None, {"images": images})  # float32, (batch, channel, row, column)""",
-    "torch-export": """\
-import torch
-
-network = torch.export.load("FOLDER/model.pt2").module()""",
-    "jax": """\
-import numpy as np
-
-parameters = dict(np.load("FOLDER/model.npz"))  # the layout of vision_transformer/vit_jax""",
-}
-BY_NUMPY = "probabilities = 1 / (1 + np.exp(-logits))"
-APPLIES = {
-    "onnx": BY_NUMPY,
-    "jax": BY_NUMPY,
-    "hf": "probabilities = network(images).logits.sigmoid()",
-}
-"""How a network that tells several labels is asked, where it is not by network(images)."""
 NAMES = {
     "average_precision": "mean average precision",
     "f1": "macro F1",
@@ -66,16 +19,12 @@ NAMES = {
     "loss": "binary cross-entropy, nats",
 }
 """What the numbers of several labels are called."""
-JAX_NOTE = """
-`vit_jax` approximates GELU by tanh, these weights were trained with the exact one: its logits
-differ in about the third digit. timm's reader of this format gives the same to rounding.
-"""
 
 
 def card(
     trained: Trained,
     *,
-    to: str,
+    target: Format,
     name: str,
     numbers: Mapping[str, float],
     recipe: Mapping[str, Any],
@@ -93,14 +42,7 @@ def card(
     measured = "\n".join(_measured(numbers, several=spec.several))
     classes = ", ".join(spec.names[:50]) + (", ..." if spec.outputs > 50 else "")
     return f"""\
----
-library_name: {LIBRARY[to]}
-pipeline_tag: image-classification
-tags:
-- image-classification
-{"- multi-label-classification" + chr(10) if spec.several else ""}- vision-attn
----
-
+{_front(target, several=spec.several)}
 # {name}
 
 A {kind} with {parameters:,} parameters for images of {rows}x{columns} pixels, trained with
@@ -109,11 +51,11 @@ vision_attn.
 ## Open it
 
 ```python
-{_opening(trained, to)}
+{target.opening(trained)}
 ```
 
 `FOLDER` is where the files of this page are.
-{_several(to, fitted=fitted) if spec.several else ""}{JAX_NOTE if to == "jax" else ""}
+{_several(target, fitted=fitted) if spec.several else ""}{target.note}
 ## Images
 
 {spec.channels} channels in [0, 1], minus {list(spec.mean)}, divided by {list(spec.std)};
@@ -138,29 +80,28 @@ centre is kept. `spec.json` says the same.
 """
 
 
-def _opening(trained: Trained, to: str) -> str:
-    if to != "torchvision":
-        return OPEN[to]
-    if not isinstance(trained.config, ResNetConfig):
-        classes, call = (
-            "vision_transformer import VisionTransformer",
-            "VisionTransformer(**arguments)",
-        )
-    else:
-        block = {"basic": "BasicBlock", "bottleneck": "Bottleneck"}[trained.config.block]
-        classes, call = f"resnet import {block}, ResNet", f"ResNet({block}, **arguments)"
-    return OPEN[to].format(classes=classes, call=call)
+def _front(target: Format, *, several: bool) -> str:
+    """Write what the hub files a page under."""
+    tags = ["image-classification", *["multi-label-classification"] * several, "vision-attn"]
+    listed = "\n".join(f"- {tag}" for tag in tags)
+    return f"""\
+---
+library_name: {target.library}
+pipeline_tag: image-classification
+tags:
+{listed}
+---
+"""
 
 
-def _several(to: str, *, fitted: bool) -> str:
+def _several(target: Format, *, fitted: bool) -> str:
     """Say how to tell the labels that apply to an image."""
     origin = (
         "of the highest F1 on the validation images"
         if fitted
         else "0.5 for every label, for none were fitted; vision-attn evaluate does"
     )
-    asked = APPLIES.get(to, "probabilities = network(images).sigmoid()")
-    numpy = "\nimport numpy as np\n" if asked == BY_NUMPY else ""
+    numpy = "\nimport numpy as np\n" if target.probabilities == BY_NUMPY else ""
     return f"""
 ## Which labels apply
 
@@ -172,7 +113,7 @@ thresholds are {origin}.
 import json
 {numpy}
 thresholds = json.load(open("FOLDER/thresholds.json"))  # by label, in the order of the outputs
-{asked}
+{target.probabilities}
 labels = [
     [name for (name, least), chance in zip(thresholds.items(), row) if chance > least]
     for row in probabilities.tolist()

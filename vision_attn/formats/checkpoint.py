@@ -13,7 +13,7 @@ from vision_attn.formats.files import SHARDS, metadata, read_shards, read_state
 from vision_attn.formats.told import JAX, Told, from_spec, from_timm, from_transformers
 from vision_attn.spec import Spec
 
-FORMATS = (torchvision, transformers, transformers_resnet, jax)
+FOREIGN = (torchvision, transformers, transformers_resnet, jax)
 """Those whose names are not ours; timm's, DeiT's and torchvision's ResNet are."""
 WEIGHTS = ("model.safetensors", "model.npz")
 
@@ -53,7 +53,7 @@ def open_path(path: Path) -> Checkpoint:
 
 def convert(state: Mapping[str, Tensor]) -> Checkpoint:
     """Recognise the format by its names, and give the parameters ours."""
-    for names in FORMATS:
+    for names in FOREIGN:
         if names.claims(state):
             told = Told()
             if names is jax:

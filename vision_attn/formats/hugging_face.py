@@ -1,14 +1,22 @@
 """The folder that transformers' `from_pretrained` reads."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from vision_attn.formats import transformers, transformers_resnet
 from vision_attn.formats.files import safetensors
+from vision_attn.formats.format import Format, Logits
 from vision_attn.formats.told import RESAMPLING
 from vision_attn.formats.trained import Trained
 from vision_attn.models.config import ResNetConfig
 from vision_attn.spec import Spec
+
+OPENING = """\
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+processor = AutoImageProcessor.from_pretrained("FOLDER")
+network = AutoModelForImageClassification.from_pretrained("FOLDER").eval()"""
 
 
 def files(trained: Trained) -> dict[str, bytes]:
@@ -51,3 +59,21 @@ def preprocessing(spec: Spec) -> dict[str, Any]:
 
 def _json(entries: dict[str, Any]) -> bytes:
     return (json.dumps(entries, indent=2) + "\n").encode()
+
+
+def reopen(folder: Path, trained: Trained) -> Logits:
+    """Open what `files` wrote."""
+    from transformers import AutoModelForImageClassification
+
+    network = AutoModelForImageClassification.from_pretrained(folder).eval()
+    return lambda images: network(images).logits
+
+
+FORMAT = Format(
+    write=lambda trained, _: files(trained),
+    reopen=reopen,
+    package="transformers",
+    library="transformers",
+    opening=lambda _: OPENING,
+    probabilities="probabilities = network(images).logits.sigmoid()",
+)

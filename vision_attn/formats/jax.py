@@ -5,15 +5,17 @@ Dense kernels are (in, out), convolutions (row, column, in, out), and attention 
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vision_attn.formats.format import BY_NUMPY, Format, Logits
 from vision_attn.formats.table import Entry, Layout, depth_of, read, same, write
 from vision_attn.formats.trained import Trained, refusal, usual_norm, with_class_position
-from vision_attn.models.config import ResNetConfig
+from vision_attn.models.config import ResNetConfig, ViTConfig
 
 BLOCK = "Transformer/encoderblock_"
 OPTIMISER = "opt/target/"
@@ -37,6 +39,14 @@ JOINED_KERNEL = Layout(
     lambda own, heads: (own.T.unflatten(0, (heads, -1)),),
 )
 """(head, head_dim, out)."""
+OPENING = """\
+import numpy as np
+
+parameters = dict(np.load("FOLDER/model.npz"))  # the layout of vision_transformer/vit_jax"""
+NOTE = """
+`vit_jax` approximates GELU by tanh, these weights were trained with the exact one: its logits
+differ in about the third digit. timm's reader of this format gives the same to rounding.
+"""
 
 
 def claims(names: Iterable[str]) -> bool:
@@ -115,3 +125,35 @@ def files(trained: Trained) -> dict[str, bytes]:
     buffer = io.BytesIO()
     np.savez(buffer, **{name: x.numpy() for name, x in arrays.items()})  # type: ignore[arg-type]
     return {"model.npz": buffer.getvalue()}
+
+
+def reopen(folder: Path, trained: Trained) -> Logits:
+    """Open what `files` wrote with timm, which has a reader of its own for it."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    config, spec, _ = trained
+    assert isinstance(config, ViTConfig)
+    dim, depth, heads = config.shape
+    network = VisionTransformer(
+        img_size=spec.image_size,
+        patch_size=config.patch_size_for(spec.image_size),
+        in_chans=spec.channels,
+        num_classes=spec.outputs,
+        embed_dim=dim,
+        depth=depth,
+        num_heads=heads,
+        mlp_ratio=config.mlp_ratio,
+    )
+    network.load_pretrained(str(folder / "model.npz"))
+    return network.eval()
+
+
+FORMAT = Format(
+    write=lambda trained, _: files(trained),
+    reopen=reopen,
+    package="timm",
+    library="jax",
+    opening=lambda _: OPENING,
+    probabilities=BY_NUMPY,
+    note=NOTE,
+)

@@ -2,21 +2,26 @@
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vision_attn.formats.files import safetensors
+from vision_attn.formats.format import Format, Logits
 from vision_attn.formats.trained import WIDTHS, Trained, as_in_paper, refusal, usual_norm
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.spec import Spec
 
 POOLS = {"cls": "token", "mean": "avg", "attention": "map"}
 """How timm calls what the head reads."""
-
 TELLING = ("embed_dim", "num_heads", "act_layer", "norm_layer")
 """Arguments of timm that settle what no weight shows; others, such as paths, are not followed."""
+OPENING = """\
+import timm
+
+network = timm.create_model("local-dir:FOLDER", pretrained=True).eval()"""
 
 
 def files(trained: Trained) -> dict[str, bytes]:
@@ -55,6 +60,22 @@ def files(trained: Trained) -> dict[str, bytes]:
         "model.safetensors": safetensors(state),
         "config.json": (json.dumps(about, indent=2) + "\n").encode(),
     }
+
+
+def reopen(folder: Path, trained: Trained) -> Logits:
+    """Open what `files` wrote."""
+    import timm
+
+    return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+
+
+FORMAT = Format(
+    write=lambda trained, _: files(trained),
+    reopen=reopen,
+    package="timm",
+    library="timm",
+    opening=lambda _: OPENING,
+)
 
 
 def unseen_of(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vision_attn.formats.files import safetensors
+from vision_attn.formats.format import Format, Logits
 from vision_attn.formats.table import Entry, depth_of, pair, read, same, write
 from vision_attn.formats.trained import (
     WIDTHS,
@@ -22,9 +25,17 @@ from vision_attn.spec import Spec
 BLOCK = "encoder.layers.encoder_layer_"
 FIRST_NAMES = {"mlp.linear_1.": "mlp.0.", "mlp.linear_2.": "mlp.3."}
 """What the files of the first releases have, and what stands in its place today."""
-
 UNSEEN = {"norm_eps": 1e-6}
 """What all of its Vision Transformers have, though no weight shows it."""
+BLOCKS = {"basic": "BasicBlock", "bottleneck": "Bottleneck"}
+OPENING = """\
+import json
+from safetensors.torch import load_file
+from torchvision.models.{classes}
+
+arguments = json.load(open("FOLDER/arguments.json"))
+network = {call}.eval()
+network.load_state_dict(load_file("FOLDER/model.safetensors"))"""
 
 
 def claims(names: Iterable[str]) -> bool:
@@ -97,3 +108,38 @@ def _arguments(config: ViTConfig, spec: Spec) -> dict[str, Any]:
         "hidden_dim": dim,
         "mlp_dim": int(dim * config.mlp_ratio),
     }
+
+
+def reopen(folder: Path, trained: Trained) -> Logits:
+    """Open what `files` wrote."""
+    from torchvision.models import resnet
+    from torchvision.models.vision_transformer import VisionTransformer
+
+    arguments = json.loads((folder / "arguments.json").read_text())
+    if isinstance(trained.config, ResNetConfig):
+        block = getattr(resnet, BLOCKS[trained.config.block])
+        network = resnet.ResNet(block, **arguments)
+    else:
+        network = VisionTransformer(**arguments)
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    return network.eval()
+
+
+def opening(trained: Trained) -> str:
+    """Name the class that the weights belong to."""
+    if isinstance(trained.config, ResNetConfig):
+        block = BLOCKS[trained.config.block]
+        classes, call = f"resnet import {block}, ResNet", f"ResNet({block}, **arguments)"
+    else:
+        classes = "vision_transformer import VisionTransformer"
+        call = "VisionTransformer(**arguments)"
+    return OPENING.format(classes=classes, call=call)
+
+
+FORMAT = Format(
+    write=lambda trained, _: files(trained),
+    reopen=reopen,
+    package="torchvision",
+    library="torchvision",
+    opening=opening,
+)

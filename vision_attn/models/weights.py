@@ -131,13 +131,14 @@ def fit_channels(kernel: Tensor, channels: int) -> Tensor:
 
 def _differing(model: Any, unseen: Mapping[str, Any], place: str) -> list[str]:
     """Say which settings that no weight shows are not those of the checkpoint."""
-    own = getattr(getattr(model, "config", None), "unseen", None)
-    if own is None:
+    config: Any = getattr(model, "config", None)
+    if not hasattr(config, "unseen"):
         return []
+    own = {name: config.unseen.get(name, getattr(config, name, None)) for name in unseen}
     return [
-        f"{place}.{name}: {written(value)} there, the model has {written(own.get(name))}"
+        f"{place}.{name}: {written(value)} there, the model has {written(own[name])}"
         for name, value in unseen.items()
-        if written(value) != written(own.get(name))
+        if written(value) != written(own[name])
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from vision_attn.data.splits import SPLITS
 from vision_attn.report.calibration import BINS, RANGE, Calibration
 from vision_attn.report.figures import title
 from vision_attn.report.findings import percent
@@ -16,9 +17,8 @@ from vision_attn.report.measure import Subject
 if TYPE_CHECKING:
     from vision_attn.report.evaluation import Evaluation
 
-CLASSES, CONFUSIONS, MISTAKES = 60, 12, 12
+CLASS_ROWS, CONFUSION_ROWS, MISTAKE_ROWS = 60, 12, 12
 """Rows of the tables; classes.csv, confusion.csv and the page have the rest."""
-SPLITS = {"test": "test", "valid": "validation"}
 
 
 def evaluation_text(found: Evaluation, subject: Subject, *, command: str, seed: int) -> str:
@@ -83,22 +83,22 @@ def _pairs(judged: Judgement) -> list[tuple[int, int, int]]:
 def _confusions(judged: Judgement) -> list[list[str]]:
     names = [one.name for one in judged.classes]
     rows = [["class", "taken for", "images", "of the class"]]
-    for count, label, answer in _pairs(judged)[:CONFUSIONS]:
+    for count, label, answer in _pairs(judged)[:CONFUSION_ROWS]:
         of_class = percent(count / judged.classes[label].images)
         rows.append([plain(names[label]), plain(names[answer]), f"{count:,}", of_class])
     return rows
 
 
 def _cut(judged: Judgement) -> str:
-    if len(judged.classes) <= CLASSES:
+    if len(judged.classes) <= CLASS_ROWS:
         return ""
-    return f"The {CLASSES} classes of the lowest F1; [classes.csv](classes.csv) has all."
+    return f"The {CLASS_ROWS} classes of the lowest F1; [classes.csv](classes.csv) has all."
 
 
 def _classes(judged: Judgement) -> list[list[str]]:
     shown: Sequence[ClassScores] = judged.classes
-    if len(shown) > CLASSES:
-        shown = sorted(shown, key=lambda one: one.f1)[:CLASSES]
+    if len(shown) > CLASS_ROWS:
+        shown = sorted(shown, key=lambda one: one.f1)[:CLASS_ROWS]
     rows = [["class", "images", "recognised", "95 % interval", "precision", "F1", "mistaken for"]]
     for one in shown:
         found = ["-", "-"] if one.recall is None else share(one.recall)
@@ -147,7 +147,7 @@ def _advice(evaluation: Evaluation) -> str:
 
 def _mistakes(found: Evaluation) -> list[list[str]]:
     rows = [["image", "class", "answer", "probability", "of the class"]]
-    for one in found.mistakes[:MISTAKES]:
+    for one in found.mistakes[:MISTAKE_ROWS]:
         chances = [percent(one.probability), f"{100 * one.of_label:.2g} %"]
         rows.append([f"`{one.path}`", plain(one.label), plain(one.answer), *chances])
     return rows

@@ -75,8 +75,13 @@ def write_page(
     `scripts` are those of other pages that its own one builds on.
     """
     read = [(HERE / f"{script}.js").read_text() for script in ("frame", *scripts, name)]
-    own = {"style": (HERE / "page.css").read_text(), "script": "".join(read)}
-    text = (HERE / f"{name}.html").read_text()
+    styles = [HERE / "frame.css", *HERE.glob(f"{name}.css")]
+    own = {
+        "page": (HERE / f"{name}.html").read_text(),
+        "style": "".join(style.read_text() for style in styles),
+        "script": "".join(read),
+    }
+    text = (HERE / "frame.html").read_text()
     for place, found in (own | dict(words)).items():
         text = text.replace(f"{{{{{place}}}}}", found)
     with whole(path) as file:

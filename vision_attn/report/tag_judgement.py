@@ -117,18 +117,24 @@ def judge_tags(
         raise ValueError(f"at least one label must apply to an image, got none of {images} images")
     ways = [answers.said()] + ([answers.said(thresholds)] if thresholds is not None else [])
     precisions = ranking(answers)
-    outputs = len(names)
+
+    def by_label(weights: Float[Tensor, " image"]) -> Float[Tensor, "number output"]:
+        return torch.stack([precisions(weights), *(f1s(weights, said, truth) for said in ways)])
+
+    whole = by_label(torch.ones(images, dtype=torch.float64))
 
     def resampled(chosen: Int[Tensor, " image"]) -> Float[Tensor, " number"]:
         weights = torch.bincount(chosen, minlength=images).double()
-        each = precisions(weights)
-        means = [each.nanmean(), *(x for said in ways for x in f1s(weights, said, truth))]
-        return torch.cat([torch.stack(means), each])
+        each = by_label(weights)
+        # Means must be over the same labels: one that a sample happens to lack keeps its score.
+        average, *macro = each.where(each.isfinite(), whole).nanmean(1)
+        micro = (micro_f1(weights, said, truth) for said in ways)
+        pairs = (x for pair in zip(macro, micro, strict=True) for x in pair)
+        return torch.cat([torch.stack([average, *pairs]), each[0]])
 
     found = bootstraps(resampled, images, torch.Generator().manual_seed(seed))
     means, each = found[: 1 + 2 * len(ways)], found[1 + 2 * len(ways) :]
     ranked, macro, micro, *fitted = means
-    assert len(each) == outputs
     return TagJudgement(
         average_precision=ranked,
         f1=macro,
@@ -170,11 +176,20 @@ def f1s(
     weights: Float[Tensor, " image"],
     said: Bool[Tensor, "image output"],
     truth: Bool[Tensor, "image output"],
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Give F1 over labels that occur, all of them counting alike, and over all pairs at once."""
+) -> Float[Tensor, " output"]:
+    """Give F1 of each label, images counting by some weights; nan for a label without images."""
     hits, named, there = (weights @ x.double() for x in (said & truth, said, truth))
-    each = 2 * hits / (named + there)
-    return each[there > 0].mean(), 2 * hits.sum() / (named + there).sum()
+    return (2 * hits / (named + there)).where(there > 0, torch.nan)
+
+
+def micro_f1(
+    weights: Float[Tensor, " image"],
+    said: Bool[Tensor, "image output"],
+    truth: Bool[Tensor, "image output"],
+) -> Float[Tensor, ""]:
+    """Give F1 over all pairs of image and label at once."""
+    hits, named, there = ((weights @ x.double()).sum() for x in (said & truth, said, truth))
+    return 2 * hits / (named + there)
 
 
 def _labels(

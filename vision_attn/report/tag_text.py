@@ -17,7 +17,7 @@ from vision_attn.report.tag_judgement import HALF, LabelScores, TagJudgement
 if TYPE_CHECKING:
     from vision_attn.report.tag_evaluation import TagEvaluation
 
-LABELS, MISTAKES = 60, 12
+LABELS, MISTAKE_ROWS = 60, 12
 """Rows of the tables; labels.csv and the page have the rest."""
 
 
@@ -114,7 +114,7 @@ def _thresholds(found: TagEvaluation) -> str:
 
 def _mistakes(found: TagEvaluation) -> list[list[str]]:
     rows = [["image", "label", "what is wrong", "probability", "labels of the image"]]
-    for one in found.mistakes[:MISTAKES]:
+    for one in found.mistakes[:MISTAKE_ROWS]:
         chance = f"{100 * one.probability:.2g} %"
         borne = ", ".join(map(plain, one.true)) or "none"
         rows.append([f"`{one.path}`", plain(one.label), one.words, chance, borne])

@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from vision_attn.commands.train import train
 from vision_attn.engine.run import Run
 from vision_attn.report.study import Outcome
 from vision_attn.study.plan import Plan, Training
-from vision_attn.training import train
 
 TIMED = 20
 """Steps of a timing, of which the first half is left out."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vision_attn.commands.train import train
 from vision_attn.data.loader import share
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import FREE, Run, flat, replace
@@ -16,7 +17,6 @@ from vision_attn.report.study import Outcome, study_report
 from vision_attn.study.cost import cost
 from vision_attn.study.plan import Plan, Training
 from vision_attn.trained import load_model
-from vision_attn.training import train
 
 RESULT = "study.json"
 """In the folder of a training; there once it is finished and its test split is measured."""

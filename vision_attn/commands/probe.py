@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vision_attn.commands.held_out import open_data, take
+from vision_attn.commands.starting import open_start, prepared, start_from
 from vision_attn.data.batch import Data, Labelled, Source
 from vision_attn.data.config import AugmentConfig
 from vision_attn.data.loader import share
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
-from vision_attn.held_out import open_data, take
 from vision_attn.recipe import Recipe, read
 from vision_attn.recorded import recipe_of
-from vision_attn.starting import open_start, prepared, start_from
 from vision_attn.tasks.task import evaluating
 from vision_attn.trained import load_model
 

@@ -10,27 +10,16 @@ from typing import Any, NamedTuple
 from vision_attn.data.places import places
 from vision_attn.engine.atomic import whole
 from vision_attn.engine.run import Run
-from vision_attn.formats import graphs, hub, hugging_face, jax, timm, torchvision
+from vision_attn.formats import hub
 from vision_attn.formats.card import card
-from vision_attn.formats.reload import RELOAD, difference
+from vision_attn.formats.format import difference
+from vision_attn.formats.targets import TARGETS
 from vision_attn.formats.trained import Trained
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.report.tag_evaluation import THRESHOLDS
 from vision_attn.report.tag_judgement import HALF
 from vision_attn.trained import load_model
 
-FORMATS: Mapping[str, Callable[[Trained], dict[str, bytes]]] = {
-    "timm": timm.files,
-    "hf": hugging_face.files,
-    "jax": jax.files,
-    "torchvision": torchvision.files,
-}
-"""What writes weights by the names of a library."""
-GRAPHS: Mapping[str, Callable[..., dict[str, bytes]]] = {
-    "onnx": graphs.onnx,
-    "torch-export": graphs.torch_export,
-}
-"""What writes a network that runs without its code."""
 TOLERANCE = 1e-5
 """Largest difference of logits that is rounding, relative to the largest logit above 1."""
 
@@ -62,13 +51,19 @@ def export(run: Path, to: str, out: Path, *, push: str | None = None) -> Exporte
             f"another network"
         )
     trained = Trained(config, spec, {name: x.detach() for name, x in model.state_dict().items()})
-    files = FORMATS[to](trained) if to in FORMATS else GRAPHS[to](model, spec)
+    target = TARGETS[to]
+    files = target.write(trained, model)
     name = push.rpartition("/")[2] if push else run.resolve().name
     opened = Run.open(run)
     numbers, recipe = _numbers(opened), _anywhere(opened.recipe)
     thresholds = _thresholds(opened)
     page = card(
-        trained, to=to, name=name, numbers=numbers, recipe=recipe, fitted=thresholds is not None
+        trained,
+        target=target,
+        name=name,
+        numbers=numbers,
+        recipe=recipe,
+        fitted=thresholds is not None,
     )
     if spec.several:
         told = thresholds or dict.fromkeys(spec.names, HALF)
@@ -77,9 +72,9 @@ def export(run: Path, to: str, out: Path, *, push: str | None = None) -> Exporte
         "spec.json": (json.dumps(spec.to_dict(), indent=2) + "\n").encode(),
         "README.md": page.encode(),
     }
-    found = _write(files, out, lambda folder: difference(to, folder, trained, model))
+    found = _write(files, out, lambda folder: difference(target, folder, trained, model))
     address = hub.push(out, push) if push else None
-    return Exported([out / name for name in files], found, RELOAD[to][0], address)
+    return Exported([out / name for name in files], found, target.package, address)
 
 
 def _write(

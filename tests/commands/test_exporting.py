@@ -10,14 +10,14 @@ import yaml
 
 import vision_attn.formats.hub
 from vision_attn.__main__ import main
+from vision_attn.commands.export import export
+from vision_attn.commands.starting import open_start, start_from
 from vision_attn.data.config import ScenesConfig
 from vision_attn.engine.checkpoint import save_weights
 from vision_attn.engine.run import Run
-from vision_attn.exporting import FORMATS, GRAPHS, export
-from vision_attn.formats.reload import RELOAD
+from vision_attn.formats.targets import TARGETS
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.recipe import Recipe
-from vision_attn.starting import open_start, start_from
 from vision_attn.trained import load_model
 
 VIT = ViTConfig(dim=12, depth=1, heads=3, patch_size=8)
@@ -44,19 +44,20 @@ def vit(tmp_path_factory):
     return left_behind(tmp_path_factory.mktemp("runs") / "tiny_vit", VIT)
 
 
-def test_every_format_has_a_library_that_opens_it():
-    from vision_attn.arguments.giving import LIBRARIES
-
-    assert set(LIBRARIES) == set(FORMATS) | set(GRAPHS) == set(RELOAD)
+def test_an_unknown_format_is_refused_and_the_known_are_named(vit, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", str(vit), "--to", "keras", "--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert all(name in said.rpartition("error:")[2] for name in TARGETS)
 
 
 @pytest.mark.filterwarnings("ignore:.*")
 @pytest.mark.parametrize("to", ["timm", "hf", "jax", "torchvision"])
 def test_the_command_writes_opens_and_tells(to, vit, tmp_path, capsys):
-    pytest.importorskip(RELOAD[to][0])
+    pytest.importorskip(TARGETS[to].package)
     assert main(["export", str(vit), "--to", to, "--out", str(tmp_path / "out")]) == 0
     first, *rest = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"opened again by {RELOAD[to][0]}: logits differ by ")
+    assert first.startswith(f"opened again by {TARGETS[to].package}: logits differ by ")
     assert float(first.rpartition(" ")[2]) < 1e-5
     assert sorted(rest) == sorted(map(str, (tmp_path / "out").iterdir()))
     _, spec = load_model(vit)
@@ -90,7 +91,7 @@ def test_without_the_packages_onnx_says_what_to_install(vit, tmp_path, monkeypat
 def test_without_the_library_the_files_are_written_and_it_is_said(
     vit, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("vision_attn.formats.reload.find_spec", lambda name: None)
+    monkeypatch.setattr("vision_attn.formats.format.find_spec", lambda name: None)
     assert main(["export", str(vit), "--to", "hf", "--out", str(tmp_path)]) == 0
     told = capsys.readouterr()
     assert told.err.startswith("not opened again: transformers is not installed")
@@ -146,7 +147,7 @@ def test_other_logits_are_refused_and_nothing_is_written(found, vit, tmp_path, m
         opened.append(sorted(path.name for path in folder.iterdir()))
         return found
 
-    monkeypatch.setattr("vision_attn.exporting.difference", difference)
+    monkeypatch.setattr("vision_attn.commands.export.difference", difference)
     out = tmp_path / "out"
     assert main(["export", str(vit), "--to", "jax", "--out", str(out)]) == 2
     assert f"got a difference of {found:.2g}; {out} is left as it was" in capsys.readouterr().err

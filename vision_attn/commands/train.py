@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vision_attn.commands.starting import open_start, prepared, prepared_as_before, start_from
 from vision_attn.recipe import Recipe, remarks
 from vision_attn.recorded import open_run
-from vision_attn.starting import open_start, prepared, prepared_as_before, start_from
 
 if TYPE_CHECKING:
     from vision_attn.data.batch import Data

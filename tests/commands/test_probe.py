@@ -13,9 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vision_attn.__main__ import main
+from vision_attn.commands.probe import Features, describe, few, linear, nearest, probe
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.models.glimpse_config import GlimpseConfig
-from vision_attn.probe import Features, describe, few, linear, nearest, probe
 from vision_attn.recipe import read
 from vision_attn.spec import Spec
 
@@ -100,7 +100,7 @@ def test_a_network_that_reads_no_features_is_refused():
 @pytest.fixture
 def run(tmp_path, monkeypatch) -> Path:
     """A run of three steps, on data that was augmented."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
     import train
 
     train.train(read(write(tmp_path, TINY), f"run={tmp_path / 'run'}", "data.augment.erase=1"))

@@ -30,7 +30,7 @@ def trained(tmp_path_factory) -> Path:
         Image.fromarray(noise).save(path)
     (home / "r.yaml").write_text(RECIPE.format(run=home / "run", root=home / "photos"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[1])
+        patch.syspath_prepend(Path(__file__).parents[2])
         import train
     train.main([str(home / "r.yaml")])
     return home / "run"

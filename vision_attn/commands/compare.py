@@ -1,4 +1,4 @@
-"""What the commands do once their arguments are known."""
+"""Runs of one data set side by side; `vision-attn compare`."""
 
 import json
 import shlex
@@ -6,16 +6,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from vision_attn.commands.evaluate import MAPS, measure
+from vision_attn.commands.held_out import open_data, take
 from vision_attn.data.loader import share
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import Run
-from vision_attn.held_out import open_data, take
-from vision_attn.judging import MAPS, evaluate
 from vision_attn.recorded import open_run, recipe_of
 from vision_attn.report.captioners import Measured, compare_captioners
 from vision_attn.report.compare import compare as write_report
-from vision_attn.report.glimpses import glimpse_report
 from vision_attn.report.measure import Evidence, Subject
 from vision_attn.trained import load_model
 
@@ -83,35 +82,4 @@ def _evaluation(folder: Path, split: SplitName, device: str) -> dict[str, float]
     kept, weights = folder / f"evaluation-{split}.json", folder / "best.safetensors"
     if kept.exists() and kept.stat().st_mtime >= weights.stat().st_mtime:
         return json.loads(kept.read_text())
-    return evaluate(folder, split=split, device=device).numbers
-
-
-def glimpses(
-    folder: Path,
-    out: Path | None = None,
-    *,
-    against: Sequence[Path] = (),
-    split: SplitName = "test",
-    images: int = 8,
-    device: str = "auto",
-) -> Path:
-    """Report where the eye of a run goes and what each glimpse is worth, and give the report.
-
-    Trails are drawn over the first `images` images; `against` are runs on the same data that see
-    the whole image. Written to `out`, by default the folder glimpses of the run.
-    """
-    place = find(device).device
-    subjects = [
-        Subject(run.name, Run.open(run), load_model(run)[0].to(place), ())
-        for run in (folder, *against)
-    ]
-    data = open_data(recipe_of(folder), subjects[0].run.spec)
-    source = take(data, split, folder, *against).source
-    chosen, labels = source.__getitems__([(0, i) for i in range(min(images, len(source)))])
-    evidence = Evidence(share(source, 256), chosen, labels)
-    out = folder / "glimpses" if out is None else out
-    again = ["vision-attn", "glimpses", str(folder), "--out", str(out), "--split", split]
-    again += [word for run in against for word in ("--against", str(run))]
-    again += ["--images", str(images)]
-    command = shlex.join(again)
-    return glimpse_report(subjects[0], subjects[1:], evidence, out, command=command)
+    return measure(folder, split=split, device=device).numbers

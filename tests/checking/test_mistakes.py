@@ -12,7 +12,7 @@ from vision_attn.checking.mistakes import RecipeError
 from vision_attn.models.config import ResNetConfig
 from vision_attn.recipe import read
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 SETS = (
     "scenes, folder, tar, csv, csv_multilabel, webdataset, datasets, mnist, fashion_mnist, "

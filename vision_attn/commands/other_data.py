@@ -11,24 +11,27 @@ import numpy as np
 
 from vision_attn.data.batch import Labelled, Problem, Tagged
 from vision_attn.data.division import part_of
-from vision_attn.data.files import File
+from vision_attn.data.files import File, read_csv
 from vision_attn.data.finding import find
-from vision_attn.data.images import Split
+from vision_attn.data.images import Photographs, Split, TaggedSplit
+from vision_attn.data.multilabel import list_tagged
 from vision_attn.data.reading import CHUNK, Files, processes, read_all
 from vision_attn.data.renamed import hold_known, renamed
 from vision_attn.data.splits import SplitName
 from vision_attn.recipe import read
+from vision_attn.recorded import CONFIG, read_past
 from vision_attn.spec import Spec
 
 MADE_OF = "it trained the network, or chose its weights"
 STRAY = "not in the folder of a class"
+RECIPES, TABLE = (".yaml", ".yml"), ".csv"
 
 
 class Others(NamedTuple):
     """The images of other data that judge a run."""
 
     origin: Path
-    """The recipe, or the folder that holds all files."""
+    """The recipe, the table, or the folder that holds all files."""
     split: SplitName
     source: Any
     words: str
@@ -52,21 +55,26 @@ def open_others(
     split: SplitName | None = None,
     own: Sequence[Path] = (),
 ) -> Others:
-    """Open the data of RECIPE.yaml, or files in folders named like classes, for the run's network.
+    """Open other data for the run's network: of RECIPE.yaml, of TABLE.csv, or of class folders.
 
-    Images are prepared as `spec` says, whatever the recipe says of that; `overrides` change the
-    recipe. What lies in the folders `own` is no data. Images that made the run, told by content,
-    are left out. Raises ValueError for classes that the network does not know, and where nothing
-    is left.
+    A table has the columns that `data.name=csv` or, for several labels, `csv_multilabel` takes; it
+    judges by its rows of the `split`, by default those of the test or, without any, by all. Images
+    are prepared as `spec` says, whatever the recipe says of that; `overrides` change the recipe.
+    What lies in the folders `own` is no data. Images that made the run, told by content, are left
+    out. Raises ValueError for classes that the network does not know, and where nothing is left.
     """
-    recipes = [word for word in words if Path(word).suffix in (".yaml", ".yml")]
-    if recipes and len(words) > 1:
-        raise ValueError(f"a recipe stands alone as the data, got {' '.join(words)}")
-    if recipes:
-        others = _of_recipe(Path(recipes[0]), overrides, spec, split)
-    elif split or overrides:
+    kinds = {Path(word).suffix for word in words} & {*RECIPES, TABLE}
+    if kinds and len(words) > 1:
+        raise ValueError(f"a recipe or a table stands alone as the data, got {' '.join(words)}")
+    if kinds & {*RECIPES}:
+        others = _of_recipe(Path(words[0]), overrides, spec, split)
+    elif overrides or (split and not kinds):
         given = " ".join([*overrides, *(["--split", split] if split else [])])
-        raise ValueError(f"settings and splits are for the data of a recipe, got {given}")
+        raise ValueError(
+            f"settings are for the data of a recipe, splits for a recipe or a table, got {given}"
+        )
+    elif kinds:
+        others = _of_table(Path(words[0]), spec, run, split)
     else:
         others = _of_files(find(words, [path.resolve() for path in own]), words, spec)
     return _without_its_own(others, run)
@@ -88,10 +96,15 @@ def _of_recipe(path: Path, overrides: Sequence[str], spec: Spec, split: SplitNam
             f"need {spec}; data of files (folder, tar, csv) can be prepared in any way"
         )
     source = renamed(source, data.spec.names, spec.names, str(path))
-    untold = sorted(set(spec.names) - set(data.spec.names)) if spec.several else []
+    words = _untold(data.spec.names, spec)
+    return Others(path.resolve(), split, source, words, data.problems, config.workers)
+
+
+def _untold(named: Sequence[str], spec: Spec) -> str:
+    """Say which of several labels the data do not name, for nobody may have looked for them."""
+    untold = sorted(set(spec.names) - set(named)) if spec.several else []
     count = "count" if len(untold) > 1 else "counts"
-    told = f"; it does not name {', '.join(untold)}, which {count} as absent" if untold else ""
-    return Others(path.resolve(), split, source, told, data.problems, config.workers)
+    return f"; it does not name {', '.join(untold)}, which {count} as absent" if untold else ""
 
 
 def _prepared(config: Any, spec: Spec, path: Path) -> Any:
@@ -111,21 +124,60 @@ def _prepared(config: Any, spec: Spec, path: Path) -> Any:
         raise ValueError(f"{path} must be prepared as the network needs it: {error}") from None
 
 
+def _of_table(path: Path, spec: Spec, run: Path, split: SplitName | None) -> Others:
+    if spec.several:
+        separator = getattr(read_past(run / CONFIG).data, "separator", "|")
+        files, names, tags = list_tagged(str(path), separator)
+        borne = [[name for name, has in zip(names, row, strict=True) if has] for row in tags]
+    else:
+        files, names = read_csv(str(path)), ()
+        borne = [[file.label] for file in files]
+    there = {file.split for file in files}
+    wanted = split or ("test" if "test" in there else None)
+    if split and split not in there:
+        raise ValueError(f"{path} has no rows of the split {split}; leave --split out")
+    chosen = [place for place, file in enumerate(files) if wanted in (None, file.split)]
+    borne = [borne[place] for place in chosen]
+    hold_known([name for names in borne for name in names], spec.names, str(path))
+    others = _opened([files[place] for place in chosen], borne, spec, path, wanted or "test")
+    return others._replace(words=_untold(names, spec))
+
+
 def _of_files(paths: Sequence[Path], words: Sequence[str], spec: Spec) -> Others:
     if spec.several:
         raise ValueError(
             f"the network tells any number of labels an image, which folders cannot, got "
-            f"{' '.join(words)}; give a recipe with data.name=csv_multilabel"
+            f"{' '.join(words)}; give a table with the columns path and labels, or a recipe with "
+            f"data.name=csv_multilabel"
         )
     files, strays = _sorted_out(paths, words, spec.names)
+    origin = Path(os.path.commonpath([path.resolve().parent for path in paths]))
+    others = _opened(files, [[file.label] for file in files], spec, origin, "test")
+    return others._replace(left_out=strays + others.left_out)
+
+
+def _opened(
+    files: Sequence[File],
+    borne: Sequence[Sequence[str]],
+    spec: Spec,
+    origin: Path,
+    split: SplitName,
+) -> Others:
+    """Read files that bear some labels, all of them known to the network, as it needs them."""
     reader = Files(files, spec.channels, math.ceil(max(spec.image_size) / spec.crop))
     _, digests, problems = read_all(reader, spec, stored=False)
     bad = {problem.path for problem in problems}
     usable = np.array([i for i, file in enumerate(files) if file.path not in bad], np.int64)
-    labels = np.array([spec.names.index(file.label) for file in files], np.int64)
-    source = Split(reader._replace(digests=digests), labels, usable, spec)
-    origin = Path(os.path.commonpath([path.resolve().parent for path in paths]))
-    return Others(origin, "test", source, "", strays + problems, processes(len(files) // CHUNK))
+    reader = reader._replace(digests=digests)
+    source: Photographs
+    if spec.several:
+        tags = np.array([[name in own for name in spec.names] for own in borne])
+        source = TaggedSplit(reader, tags.astype(np.float32), usable, spec)
+    else:
+        labels = np.array([spec.names.index(name) for (name,) in borne], np.int64)
+        source = Split(reader, labels, usable, spec)
+    workers = processes(len(files) // CHUNK)
+    return Others(origin.resolve(), split, source, "", problems, workers)
 
 
 def _sorted_out(

@@ -11,14 +11,15 @@ import numpy as np
 from PIL import Image
 
 from vision_attn.data.batch import Data, Problem
-from vision_attn.data.duplicates import SPLITS, Twins, twins
+from vision_attn.data.duplicates import Twins, twins
 from vision_attn.data.images import Photographs
 from vision_attn.data.prints import prints
+from vision_attn.data.splits import SPLITS
 from vision_attn.engine.atomic import whole
 from vision_attn.recipe import read
 from vision_attn.report.markdown import table
 
-CLASSES, PAIRS, SIDE = 60, 12, 96
+CLASS_ROWS, PAIRS, SIDE = 60, 12, 96
 """Most classes that are listed one by one, most pairs that are drawn, pixels of each image."""
 
 
@@ -73,7 +74,8 @@ def _counts(data: Data, splits: dict[str, Any]) -> list[list[str]]:
     rows = [["", *(SPLITS[name] for name in splits)]]
     rows.append(["images", *(f"{len(split):,}" for split in splits.values())])
     labels = [getattr(split, "labels", None) for split in splits.values()]
-    if all(one is not None and one.ndim == 1 for one in labels) and len(data.spec.names) <= CLASSES:
+    few = len(data.spec.names) <= CLASS_ROWS
+    if few and all(one is not None and one.ndim == 1 for one in labels):
         counts = [Counter(one.tolist()) for one in labels if one is not None]
         for number, name in enumerate(data.spec.names):
             rows.append([name, *(f"{count[number]:,}" for count in counts)])

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vision_attn.commands.starting import open_start, start_from
 from vision_attn.engine.checkpoint import save_weights
 from vision_attn.formats.told import from_transformers
 from vision_attn.language.vocabulary import SPECIALS
 from vision_attn.models.caption_config import CaptionerConfig, LSTMDecoderConfig
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.spec import Spec
-from vision_attn.starting import open_start, start_from
 
 CONFIG = ViTConfig(dim=12, depth=1, heads=3, patch_size=4)
 SPEC = Spec(image_size=(24, 24), names=("a", "b", "c"))

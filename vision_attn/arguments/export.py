@@ -1,11 +1,9 @@
-"""The command that gives trained weights to other libraries."""
+"""The arguments of `vision-attn export`."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import Any
-
-LIBRARIES = ("timm", "hf", "jax", "torchvision", "onnx", "torch-export")
 
 
 def add_export(commands: Any) -> None:
@@ -14,7 +12,8 @@ def add_export(commands: Any) -> None:
     parser.add_argument("run", type=Path, help="run folder of a ViT or ResNet that tells labels")
     parser.add_argument(
         "--to",
-        choices=LIBRARIES,
+        type=target,
+        metavar="FORMAT",
         required=True,
         help="timm, hf (transformers), jax (.npz), torchvision: weights by that library's names; "
         "onnx, torch-export: a graph that runs without any of them",
@@ -25,7 +24,7 @@ def add_export(commands: Any) -> None:
     )
 
     def run(chosen: argparse.Namespace) -> None:
-        from vision_attn.exporting import export
+        from vision_attn.commands.export import export
 
         done = export(chosen.run, chosen.to, chosen.out, push=chosen.push)
         if done.difference is None:
@@ -41,3 +40,12 @@ def add_export(commands: Any) -> None:
             print(f"pushed to {done.address}")
 
     parser.set_defaults(run_command=run)
+
+
+def target(text: str) -> str:
+    """Read the name of a format."""
+    from vision_attn.formats.targets import TARGETS  # imports torch, which parsing must not
+
+    if text not in TARGETS:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(TARGETS)}, got {text}")
+    return text

@@ -1,7 +1,6 @@
 """A finished run is judged by other data than its own: classes by name, nothing it was made of."""
 
 import json
-import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +11,12 @@ import torch
 from PIL import Image
 
 from vision_attn.__main__ import main
-from vision_attn.data.batch import Labelled, Tagged
+from vision_attn.commands.evaluate import evaluate
+from vision_attn.commands.other_data import MADE_OF, STRAY, open_others
 from vision_attn.data.config import ScenesConfig
 from vision_attn.data.decode import decode
 from vision_attn.data.division import CHECKED
-from vision_attn.data.renamed import renamed
 from vision_attn.data.transforms import evaluate_batch
-from vision_attn.judging import examine
-from vision_attn.other_data import MADE_OF, STRAY, open_others
 from vision_attn.spec import Spec
 from vision_attn.trained import load_model
 
@@ -49,7 +46,7 @@ def home(tmp_path_factory) -> Path:
         draw(home / "new" / ("bee", "cat")[number % 2] / f"{number}.png", 100 + number)
     (home / "r.yaml").write_text(RECIPE.format(run=home / "run", root=home / "photos"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[1])
+        patch.syspath_prepend(Path(__file__).parents[2])
         import train
     train.main([str(home / "r.yaml")])
     return home
@@ -154,7 +151,26 @@ def test_a_recipe_judges_as_the_folder_does_whatever_it_is_prepared_for(home, tm
     assert numbers == pytest.approx(expected)
     assert "On 7 test images of table" in text
     with pytest.raises(ValueError, match="none of 2"):  # all of them are the run's own
-        examine(home / "run", data=[str(tmp_path / "table.yaml")], split="valid")
+        evaluate(home / "run", data=[str(tmp_path / "table.yaml")], split="valid")
+
+
+def test_a_table_judges_by_its_test_rows_or_by_all_without_a_training_image(home, tmp_path):
+    files = sorted((home / "new").glob("*/*"))
+    rows = [f"{path},{path.parent.name}" for path in files]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["path,label", *rows]))
+    expected, _ = judged(home, str(home / "new"))
+    numbers, text = judged(home, str(path))
+    assert numbers == pytest.approx(expected)
+    assert "On 7 test images of t" in text
+    splits = ["test", "val", "val", "train", "test", "val", "test"]
+    rows = [f"{row},{split}" for row, split in zip(rows, splits, strict=True)]
+    path.write_text("\n".join(["path,label,split", *rows]))
+    assert judged(home, str(path))[0]["images"] == splits.count("test")
+    assert judged(home, str(path), "--split", "valid")[0]["images"] == splits.count("val")
+    path.write_text("\n".join(["path,label,split", rows[0]]))
+    with pytest.raises(ValueError, match="has no rows of the split valid"):
+        evaluate(home / "run", data=[str(path)], split="valid")
 
 
 @pytest.mark.parametrize(
@@ -162,9 +178,12 @@ def test_a_recipe_judges_as_the_folder_does_whatever_it_is_prepared_for(home, tm
     [
         (["{tmp}/wrong"], "got bees (did you mean bee?) in {tmp}/wrong; it knows ant, bee, cat"),
         (["{tmp}/table.yaml"], "got dog in {tmp}/table.yaml; it knows ant, bee, cat"),
-        (["{tmp}/table.yaml", "{home}/new"], "a recipe stands alone as the data"),
-        (["{home}/new", "--split", "valid"], "for the data of a recipe, got --split valid"),
-        (["{home}/new", "data.root=x"], "for the data of a recipe, got data.root=x"),
+        (["{tmp}/t.csv"], "got dog in {tmp}/t.csv; it knows ant, bee, cat"),
+        (["{tmp}/table.yaml", "{home}/new"], "a recipe or a table stands alone as the data"),
+        (["{tmp}/t.csv", "{home}/new"], "a recipe or a table stands alone as the data"),
+        (["{home}/new", "--split", "valid"], "for a recipe or a table, got --split valid"),
+        (["{home}/new", "data.root=x"], "for a recipe or a table, got data.root=x"),
+        (["{tmp}/t.csv", "data.root=x"], "for a recipe or a table, got data.root=x"),
         (["{home}/nowhere"], "nowhere: no such file"),
         (["{tmp}/plain"], "must lie in folders named like classes, got {tmp}/plain/1.png in plain"),
         (["{tmp}/scenes.yaml"], "needs it: image_size must be 24 or more to tell shapes, got 8"),
@@ -226,6 +245,29 @@ def test_a_label_that_other_data_do_not_name_counts_as_absent_and_is_told(tmp_pa
         open_others([str(tmp_path)], [], spec, tmp_path)
 
 
+@pytest.mark.parametrize("separator", ["|", ";"])
+def test_a_table_of_several_labels_is_separated_as_in_training(tmp_path, separator):
+    for number in range(3):
+        draw(tmp_path / f"{number}.png", number)
+    rows = [f"0.png,dog{separator} cat,test", "1.png,,test", "2.png,rain,train"]
+    (tmp_path / "tags.csv").write_text("\n".join(["path,labels,split", *rows]))
+    (tmp_path / "config.yaml").write_text(
+        f"data: {{name: csv_multilabel, file: gone.csv, separator: '{separator}'}}\n"
+        f"model: {{name: vit, patch_size: 8}}\ntask: {{name: multilabel}}"
+    )
+    spec = Spec(image_size=(8, 8), names=("dog", "rain", "cat", "fog"), several=True)
+    found = open_others([str(tmp_path / "tags.csv")], [], spec, tmp_path)
+    images, labels = found.source.__getitems__(KEYS[:2])
+    assert labels.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
+    assert found.words.endswith("; it does not name fog, which counts as absent")
+    expected = evaluate_batch([decode((tmp_path / "0.png").read_bytes(), 3)], spec)
+    assert torch.equal(images[:1], expected)
+    assert found.name == "tags"
+    known = replace(spec, names=("dog", "cat"))
+    with pytest.raises(ValueError, match="got rain in"):
+        open_others([str(tmp_path / "tags.csv")], [], known, tmp_path, split="train")
+
+
 def test_the_data_of_the_run_may_be_gone_and_its_temperature_stays(home, tmp_path):
     run, hidden = home / "run", home / "hidden"
     assert main(["evaluate", str(run), *FEW]) == 0
@@ -239,37 +281,3 @@ def test_the_data_of_the_run_may_be_gone_and_its_temperature_stays(home, tmp_pat
     assert json.loads((run / "evaluation-test.json").read_text()) == own
     shutil.rmtree(run / "evaluation" / "test")
     (run / "evaluation-test.json").unlink()
-
-
-class Told:
-    """A split of three images."""
-
-    def __init__(self, labels, batch):
-        self.labels, self.batch = torch.tensor(labels), batch
-
-    def __len__(self):
-        return len(self.labels)
-
-    def __getitems__(self, keys):
-        return self.batch(torch.zeros(len(keys), 1, 1, 1), self.labels[[i for _, i in keys]])
-
-
-KEYS = [(0, 0), (0, 1), (0, 2)]
-
-
-def test_labels_are_renumbered_by_name():
-    one = pickle.loads(pickle.dumps(renamed(Told([2, 0, 3], Labelled), "dxba", "abcd", "it")))
-    assert one.__getitems__(KEYS).labels.tolist() == [1, 3, 0]
-    same = Told([1, 0, 3], Labelled)
-    assert renamed(same, "abcd", "abcd", "it") is same
-    with pytest.raises(ValueError, match="got x in it; it knows a, b, c, d; rename"):
-        renamed(Told([1, 0, 3], Labelled), "dxba", "abcd", "it")
-
-
-def test_labels_that_stand_together_are_renumbered_too():
-    tags = [[1.0, 0, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]]
-    found = renamed(Told(tags, Tagged), "dxba", "abcde", "it").__getitems__(KEYS).labels
-    assert found.tolist() == [[1, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]]
-    tags[2][1] = 1.0
-    with pytest.raises(ValueError, match="got x in it"):
-        renamed(Told(tags, Tagged), "dxba", "abcde", "it")

@@ -9,20 +9,20 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from vision_attn.commands.starting import open_start, prepared, prepared_as_before, start_from
 from vision_attn.data.config import FolderConfig, ScenesConfig
 from vision_attn.engine.checkpoint import save_weights
 from vision_attn.engine.run import Run
-from vision_attn.exporting import FORMATS
 from vision_attn.formats import hugging_face, jax
 from vision_attn.formats.checkpoint import Checkpoint
+from vision_attn.formats.targets import TARGETS
 from vision_attn.formats.told import Told, from_transformers
 from vision_attn.formats.trained import Trained
 from vision_attn.models.config import ViTConfig
 from vision_attn.recipe import Recipe, read
 from vision_attn.spec import Spec
-from vision_attn.starting import open_start, prepared, prepared_as_before, start_from
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIG = ViTConfig(dim=12, depth=1, heads=3, patch_size=4)
 SPEC = Spec(image_size=(24, 24), names=("a", "b", "c"), mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
 RECIPE = """\
@@ -106,7 +106,7 @@ def test_a_head_for_as_many_other_classes_starts_afresh(to, run, model, tmp_path
     if to != "run":
         trained = Trained(CONFIG, SPEC, model.state_dict())
         spec = {"spec.json": json.dumps(SPEC.to_dict()).encode()}
-        init = write(tmp_path / to, FORMATS[to](trained) | spec)
+        init = write(tmp_path / to, TARGETS[to].write(trained, None) | spec)
     new = CONFIG.build(replace(SPEC, names=("ant", "mule", "zebra")))
     fresh = new.head.weight.clone()
     said = start_from(new, open_start(str(init)))

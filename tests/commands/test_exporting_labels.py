@@ -12,7 +12,7 @@ from vision_attn.__main__ import main
 from vision_attn.data.multilabel_config import MultilabelCsvConfig
 from vision_attn.engine.checkpoint import save_weights
 from vision_attn.engine.run import Run
-from vision_attn.formats.reload import RELOAD
+from vision_attn.formats.targets import TARGETS
 from vision_attn.models.config import ViTConfig
 from vision_attn.recipe import Recipe
 from vision_attn.spec import Spec
@@ -85,7 +85,7 @@ def test_numbers_have_their_names_and_intervals_and_old_thresholds_are_not_taken
 @pytest.mark.filterwarnings("ignore:.*")
 @pytest.mark.parametrize("to", ["timm", "hf", "torchvision", "onnx", "torch-export"])
 def test_the_code_on_the_card_tells_the_labels(to, run, tmp_path):
-    pytest.importorskip(RELOAD[to][0])
+    pytest.importorskip(TARGETS[to].package)
     if to == "onnx":
         pytest.importorskip("onnxscript")
     evaluated(run)

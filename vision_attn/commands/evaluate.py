@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vision_attn.commands.held_out import open_data, take
+from vision_attn.commands.other_data import open_others
 from vision_attn.data.batch import Problem
 from vision_attn.data.caption_baselines import free_rows
 from vision_attn.data.caption_config import CaptionsConfig, SceneCaptionsConfig
@@ -13,8 +15,6 @@ from vision_attn.data.loader import share
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import replace
-from vision_attn.held_out import open_data, take
-from vision_attn.other_data import open_others
 from vision_attn.recipe import Recipe
 from vision_attn.recorded import CONFIG, open_run, read_past, recipe_of
 from vision_attn.report.evaluation import MISTAKES, Held, evaluation
@@ -44,7 +44,7 @@ class Evaluated(NamedTuple):
     """Images of other data that could not judge; problems.jsonl beside the report lists them."""
 
 
-def evaluate(
+def measure(
     folder: Path,
     *overrides: str,
     split: SplitName | None = None,
@@ -86,7 +86,7 @@ class _Judges(NamedTuple):
     """Where other data lie."""
 
 
-def examine(
+def evaluate(
     folder: Path,
     *overrides: str,
     data: Sequence[str] = (),
@@ -103,7 +103,7 @@ def examine(
     default the folder evaluation/SPLIT of the run, for other data evaluation/on-NAME. The
     temperature, or the thresholds of several labels, are fitted on the validation images for the
     test split; other data take them over. The `mistakes` that cost the most are explained by
-    `methods`, by default those of `MAPS`. Else as `evaluate`.
+    `methods`, by default those of `MAPS`. Else as `measure`.
     """
     recipe = read_past(folder / CONFIG) if data else recipe_of(folder, *overrides)
     if recipe.task.name == "captioning":
@@ -111,7 +111,7 @@ def examine(
             raise ValueError(
                 "DATA, --out and --methods are for networks that tell labels; leave them out"
             )
-        return evaluate(folder, *overrides, split=split, batch_size=batch_size, device=device)
+        return measure(folder, *overrides, split=split, batch_size=batch_size, device=device)
     model, spec = load_model(folder)
     if data:
         judges = _others(folder, data, overrides, spec, split, out, batch_size)

@@ -1,4 +1,4 @@
-"""The command that trains networks on shares of a data set."""
+"""The arguments of `vision-attn study`."""
 
 import argparse
 import re

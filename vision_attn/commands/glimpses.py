@@ -1,0 +1,46 @@
+"""Where a moving eye goes and what each glimpse is worth; `vision-attn glimpses`."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from vision_attn.commands.held_out import open_data, take
+from vision_attn.data.loader import share
+from vision_attn.data.splits import SplitName
+from vision_attn.engine.distributed import find
+from vision_attn.engine.run import Run
+from vision_attn.recorded import recipe_of
+from vision_attn.report.glimpses import glimpse_report
+from vision_attn.report.measure import Evidence, Subject
+from vision_attn.trained import load_model
+
+
+def glimpses(
+    folder: Path,
+    out: Path | None = None,
+    *,
+    against: Sequence[Path] = (),
+    split: SplitName = "test",
+    images: int = 8,
+    device: str = "auto",
+) -> Path:
+    """Report where the eye of a run goes and what each glimpse is worth, and give the report.
+
+    Trails are drawn over the first `images` images; `against` are runs on the same data that see
+    the whole image. Written to `out`, by default the folder glimpses of the run.
+    """
+    place = find(device).device
+    subjects = [
+        Subject(run.name, Run.open(run), load_model(run)[0].to(place), ())
+        for run in (folder, *against)
+    ]
+    data = open_data(recipe_of(folder), subjects[0].run.spec)
+    source = take(data, split, folder, *against).source
+    chosen, labels = source.__getitems__([(0, i) for i in range(min(images, len(source)))])
+    evidence = Evidence(share(source, 256), chosen, labels)
+    out = folder / "glimpses" if out is None else out
+    again = ["vision-attn", "glimpses", str(folder), "--out", str(out), "--split", split]
+    again += [word for run in against for word in ("--against", str(run))]
+    again += ["--images", str(images)]
+    command = shlex.join(again)
+    return glimpse_report(subjects[0], subjects[1:], evidence, out, command=command)
