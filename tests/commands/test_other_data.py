@@ -239,7 +239,7 @@ def test_a_label_that_other_data_do_not_name_counts_as_absent_and_is_told(tmp_pa
     with (tmp_path / "tags.csv").open("a") as file:
         file.write("\n3.png,cat|dog,train")
     found = open_others([str(tmp_path / "r.yaml")], [], spec, tmp_path)
-    assert found.source.__getitems__(KEYS[:2]).labels.tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert found.source.__getitems__([(0, 0), (0, 1)]).labels.tolist() == [[1, 0, 1], [0, 0, 0]]
     assert found.words.endswith("; it does not name rain, which counts as absent")
     with pytest.raises(ValueError, match="which folders cannot"):
         open_others([str(tmp_path)], [], spec, tmp_path)
@@ -257,7 +257,7 @@ def test_a_table_of_several_labels_is_separated_as_in_training(tmp_path, separat
     )
     spec = Spec(image_size=(8, 8), names=("dog", "rain", "cat", "fog"), several=True)
     found = open_others([str(tmp_path / "tags.csv")], [], spec, tmp_path)
-    images, labels = found.source.__getitems__(KEYS[:2])
+    images, labels = found.source.__getitems__([(0, 0), (0, 1)])
     assert labels.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
     assert found.words.endswith("; it does not name fog, which counts as absent")
     expected = evaluate_batch([decode((tmp_path / "0.png").read_bytes(), 3)], spec)
