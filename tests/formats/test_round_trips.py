@@ -59,6 +59,15 @@ def test_what_a_format_cannot_hold_is_refused_by_name(to, variant):
 
 
 @pytest.mark.filterwarnings("ignore:.*")
+@pytest.mark.parametrize("to", ["timm", "torchvision", "jax"])
+def test_a_smaller_epsilon_than_the_library_has_makes_no_difference(to, tmp_path):
+    model, trained = tiny(ViTConfig(**VIT, norm_eps=1e-12))
+    network = TARGETS[to].reopen(write(tmp_path, files(to, trained)), trained)
+    with torch.no_grad():
+        torch.testing.assert_close(network(noise()), model(noise()), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*")
 @pytest.mark.parametrize("to", ["timm", "hf", "jax"])
 def test_images_need_not_be_square(to, tmp_path):
     pytest.importorskip(TARGETS[to].package)

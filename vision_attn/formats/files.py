@@ -49,6 +49,8 @@ def _content(path: Path) -> object:
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
+    if isinstance(error, pickle.UnpicklingError):  # its own words advise to trust the file
+        reason = "it holds more than tensors, or its pickle is damaged"
     return ValueError(
         f"weights must be a .safetensors file, an .npz of plain arrays, or a state dict that "
         f"torch.load reads with weights_only=True; {path} is none, or not complete ({reason})"
