@@ -1,6 +1,7 @@
 """A run leaves for other libraries, is opened by them, and comes back."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -167,6 +168,16 @@ def test_the_numbers_of_the_test_come_before_those_of_validation(tmp_path):
     assert "| test accuracy | 0.625 |" in page
     assert "valid accuracy" not in page
     assert "approximates GELU by tanh" in page
+
+
+def test_the_numbers_of_earlier_weights_are_left_out(tmp_path):
+    run = left_behind(tmp_path / "run", VIT)
+    (run / "evaluation-test.json").write_text('{"accuracy": 0.625, "images": 5}')
+    os.utime(run / "evaluation-test.json", (1, 1))
+    main(["export", str(run), "--to", "jax", "--out", str(tmp_path / "out")])
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "| valid accuracy | 0.75 |" in page
+    assert "test accuracy" not in page
 
 
 @pytest.mark.filterwarnings("ignore:.*")

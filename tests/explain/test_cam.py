@@ -184,8 +184,11 @@ def test_a_layer_whose_input_changes_in_place_is_kept_too():
     torch.testing.assert_close(cam.hear(network.eval(), images).leaf.detach(), activation)
 
 
-def test_a_layer_that_misses_the_patches_raises_and_names_one_that_works():
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_layer_that_misses_the_patches_raises_and_names_one_that_works(inference):
     network, (images, targets) = Transformer(), batch()
+    with torch.inference_mode(inference):
+        images = images.clone()
     network.__class__ = type("Late", (Transformer,), {"cam_layer": network.layers[-1]})
     with pytest.raises(ValueError, match=r"reaches prefix tokens only.*use layers\.2\.norm1"):
         cam.grad_cam(network, images, targets)

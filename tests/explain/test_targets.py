@@ -42,7 +42,7 @@ def test_no_image_is_nothing_to_explain():
         grad_cam(Convolutional(), images[:0], targets[:0])
 
 
-@pytest.mark.parametrize("method", [relevance, saliency])
+@pytest.mark.parametrize("method", [relevance, saliency, grad_cam])
 def test_several_classes_of_an_image_at_once_raise(method):
     images, targets = batch()
     with pytest.raises(ValueError, match=r"one class an image, got shape \(4, 2\)"):

@@ -54,7 +54,10 @@ def test_places_are_drawn_together_and_for_every_glimpse():
     centres = torch.zeros(7, 3, 2)
     centres[:, 1] = 1.0
     figure = place_figure(Habits(centres, torch.zeros(3), torch.full((7,), 3)))
-    assert [ax.get_title() for ax in figure.axes] == ["all", "glimpse 1", "glimpse 2", "glimpse 3"]
+    together, *single = figure.axes
+    assert together.get_title() == "after the first"
+    assert together.images[0].get_array().max() == 0.5  # glimpses 2 and 3 lie at two places
+    assert [ax.get_title() for ax in single] == ["glimpse 1", "glimpse 2", "glimpse 3"]
     assert figure.axes[2].images[0].get_array()[-1, -1] == 1
     assert "50.0 % of the places after the first lie at the border" in figure._supxlabel.get_text()
 

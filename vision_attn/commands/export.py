@@ -111,9 +111,8 @@ def _anywhere(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _numbers(run: Run) -> dict[str, float]:
     """Give the numbers of the test, if it was evaluated, else those that chose the weights."""
-    kept = run.folder / "evaluation-test.json"
-    if kept.exists():
-        return {f"test {name}": x for name, x in json.loads(kept.read_text()).items()}
+    if (found := _found(run, "evaluation-test.json")) is not None:
+        return {f"test {name}": x for name, x in found.items()}
     chose = "valid_average_precision" if run.spec.several else "valid_accuracy"
     lines: list[dict[str, Any]] = [x for x in run.metrics() if chose in x]
     best = max(lines, key=lambda line: line[chose] or 0, default={})
@@ -121,8 +120,13 @@ def _numbers(run: Run) -> dict[str, float]:
 
 
 def _thresholds(run: Run) -> dict[str, float] | None:
-    """Give the threshold of each label, if they were fitted for the weights that are there."""
-    kept = run.folder / "evaluation" / "test" / THRESHOLDS
+    """Give the threshold of each label, if they were fitted."""
+    return _found(run, f"evaluation/test/{THRESHOLDS}")
+
+
+def _found(run: Run, name: str) -> dict[str, float] | None:
+    """Read what an evaluation kept in the run's folder, if it judged the weights that are there."""
+    kept = run.folder / name
     if not kept.exists() or kept.stat().st_mtime < run.best.stat().st_mtime:
         return None
     return json.loads(kept.read_text())

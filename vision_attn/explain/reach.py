@@ -62,7 +62,7 @@ def reached_layers(model: Explainable, images: Images, targets: Targets) -> dict
         for name, module in list(model.named_modules())[1:]:
             hook = module.register_forward_hook(lambda *run, name=name: keep(name, run[2]))
             stack.callback(hook.remove)
-        logits = model(images.detach().requires_grad_())
+        logits = model(images.detach().clone().requires_grad_())
     if not outputs:
         return {}
     total = score(logits, targets).sum()

@@ -131,9 +131,10 @@ def _fused(
 ) -> Layer:
     asking = reached(gradient)  # before a head that reads one token, all others ask in vain
     if not asking.all():
-        layer = gradient.new_zeros(len(gradient), len(asking), record.key.shape[2])
         some = _fused(asked_by(record, asking), gradient[:, :, asking], fuse)
-        return layer.to(some).index_copy_(1, asking.nonzero()[:, 0], some)
+        layer = some.new_zeros(len(some), len(asking), some.shape[2])
+        layer[:, asking] = some
+        return layer
     parts = []
     for here, part in pieces(record):
         wide = part._replace(value=at_least_float32(part.value))

@@ -43,11 +43,6 @@ def check(model: Explainable, images: Images, targets: Int[Tensor, "batch *class
 
 def score(logits: Float[Tensor, "batch output"], targets: Targets) -> Float[Tensor, " batch"]:
     """Pick the logit of each image's target."""
-    if targets.ndim != 1:
-        raise ValueError(
-            f"targets must name one class an image, got shape {tuple(targets.shape)}; give "
-            f"several classes one after the other"
-        )
     return scores(logits, targets[:, None])[:, 0]
 
 
@@ -59,6 +54,11 @@ def scores(
         raise ValueError(
             f"the network must give logits of shape (batch, output), got {tuple(logits.shape)}; "
             f"wrap it in Scored to explain a score computed from its output"
+        )
+    if classes.ndim != 2:
+        raise ValueError(
+            f"targets must name one class an image, got shape {tuple(classes[:, 0].shape)}; give "
+            f"several classes one after the other"
         )
     _check_range(classes, logits.shape[1])
     own = classes.to(logits.device).clone()  # no graph keeps a tensor made in inference mode

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
 from vision_attn.engine.run import replace
@@ -110,6 +111,9 @@ def step_figure(steps: Sequence[Price], rivals: Sequence[Price]) -> Figure:
             ax.plot([x], [y], "s", color=colour(number), markersize=6)
             _note(ax, title(rival.name), x, y, colour(number))
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel("million multiply-adds an image")
         ax.set_ylabel("accuracy, %")
         ax.set_title("after each glimpse, numbered", size=9, color=INK, loc="left")
@@ -126,15 +130,18 @@ def _note(ax: Any, words: str, x: float, y: float, ink: str) -> None:
 
 
 def place_figure(found: Habits) -> Figure:
-    """Draw how often each place is visited: by all glimpses together, then by each of them."""
+    """Draw how often each place is visited: by each glimpse, and by all but the first together.
+
+    The first is mostly the same for all images, and would outshine what was chosen.
+    """
     steps = found.centres.shape[1]
     with rc_context(STYLE):
-        figure = Figure(figsize=(1.35 * (steps + 1) + 0.2, 1.75), layout="constrained")
+        figure = Figure(figsize=(1.35 * (steps + 1) + 0.2, 1.9), layout="constrained")
         axes = figure.subplots(1, steps + 1, squeeze=False)[0]
-        groups = [found.centres.flatten(0, 1), *found.centres.unbind(1)]
+        groups = [found.centres[:, 1:].flatten(0, 1), *found.centres.unbind(1)]
         for number, (ax, centres) in enumerate(zip(axes, groups, strict=True)):
             ax.imshow(heat(centres).numpy(), cmap=UNSIGNED, vmin=0, extent=(-1, 1, 1, -1))
-            ax.set_title(f"glimpse {number}" if number else "all", size=8, color=INK)
+            ax.set_title(f"glimpse {number}" if number else "after the first", size=8, color=INK)
             ax.set_xticks([])
             ax.set_yticks([])
         figure.supxlabel(
