@@ -28,7 +28,6 @@ UNMEASURED = {
     "mnist_translated_glimpse",
     "scenes_caption_glimpse",
     "scenes_caption_local",
-    "scenes_caption_transformer",
     "scenes_glimpse",
     "study_data_size",
 }
