@@ -226,7 +226,7 @@ def test_training_never_reads_the_test_split(trained, script, tmp_path):
 def test_a_recipe_builds_and_takes_a_step(path, script, tmp_path):
     elsewhere = path.stem.startswith(("folder_", "flickr8k"))
     photos = [f"data.root={tmp_path}"] if elsewhere else []
-    recipe = read(path, f"run={tmp_path / 'run'}", *photos)
+    recipe = read(path, f"run={tmp_path / 'run'}", "init=null", *photos)
     sizes = {"train": 4, "valid": 2, "test": 2}
     if hasattr(recipe.data, "train"):  # drawn, whatever their number
         data = replace(recipe.data, **sizes)

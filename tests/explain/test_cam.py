@@ -155,6 +155,33 @@ def test_more_classes_than_run_backwards_at_once(monkeypatch):
     torch.testing.assert_close(maps, expected, rtol=1e-9, atol=1e-13)
 
 
+class Deciding(torch.autograd.Function):
+    """Twice what it is given, by a backward pass that looks at the values of the gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * gradient if gradient.any() else gradient
+
+
+def test_classes_go_backwards_one_by_one_where_they_must():
+    network, (images, _) = Convolutional(), batch()
+    classes = torch.tensor([[0, 3], [1, 2], [5, 5], [2, 1]])
+    expected = cam.grad_cam_classes(network, images, classes)
+    network.head.register_forward_hook(lambda module, given, output: Deciding.apply(output))
+    maps = cam.grad_cam_classes(network, images, classes)
+    torch.testing.assert_close(maps, 2 * expected)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 0)])
+def test_several_classes_have_to_be_named(shape):
+    with pytest.raises(ValueError, match="classes must name one or more classes an image"):
+        cam.grad_cam_classes(Convolutional(), batch()[0], torch.zeros(shape, dtype=torch.long))
+
+
 def test_nothing_before_the_layer_is_kept():
     network, (images, targets) = Convolutional(), batch()
     graphs = []

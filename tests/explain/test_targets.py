@@ -3,7 +3,7 @@ import torch
 from tiny import OUTPUTS, Convolutional, Transformer, batch
 from torch import nn
 
-from vision_attn.explain.cam import grad_cam
+from vision_attn.explain.cam import eigen_cam, grad_cam
 from vision_attn.explain.gradients import saliency
 from vision_attn.explain.maps import upsample
 from vision_attn.explain.relevance import relevance
@@ -42,10 +42,10 @@ def test_no_image_is_nothing_to_explain():
         grad_cam(Convolutional(), images[:0], targets[:0])
 
 
-@pytest.mark.parametrize("method", [relevance, saliency, grad_cam])
+@pytest.mark.parametrize("method", [relevance, saliency, grad_cam, eigen_cam])
 def test_several_classes_of_an_image_at_once_raise(method):
     images, targets = batch()
-    with pytest.raises(ValueError, match=r"one class an image, got shape \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"one class an image, got targets of shape \(4, 2\)"):
         method(Transformer(), images, targets[:, None].expand(-1, 2))
 
 

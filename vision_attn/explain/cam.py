@@ -1,6 +1,7 @@
 """Class activation maps: feature maps of one layer, weighted by what the score takes from them."""
 
 from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -117,7 +118,12 @@ def class_maps(
     Nothing is kept for the gradient before `cam_layer`, and only what follows it is run backwards:
     once for up to `AT_ONCE` classes.
     """
-    check(model, images, classes)
+    if classes.ndim != 2 or not classes.shape[1]:
+        raise ValueError(
+            f"classes must name one or more classes an image, got shape {tuple(classes.shape)}"
+        )
+    for targets in classes.unbind(1):
+        check(model, images, targets)
     size = image_size(images)
     # What several classes share is run for all at once, which cannot ask what each one reaches.
     alone = classes.shape[1] == 1
@@ -143,7 +149,11 @@ def _gradients(
     if len(chosen) == 1:
         return torch.autograd.grad(chosen.sum(), leaf, retain_graph=True)[0][None]
     each = torch.eye(len(chosen)).to(chosen)[:, :, None].expand(-1, -1, len(leaf))
-    return torch.autograd.grad(chosen, leaf, each, retain_graph=True, is_grads_batched=True)[0]
+    differentiate = partial(torch.autograd.grad, chosen, leaf, retain_graph=True)
+    try:
+        return differentiate(each, is_grads_batched=True)[0]
+    except RuntimeError:  # a backward pass that decides by values takes one class at a time
+        return torch.stack([differentiate(one)[0] for one in each])
 
 
 def grad_cam_classes(

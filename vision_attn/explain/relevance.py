@@ -86,7 +86,7 @@ def attention_gradient(
     Chefer 2021, equation 5 (arXiv:2103.15679).
     """
     check(model, images, targets)
-    with explained(model), SkippingUnreached():
+    with explained(model), SkippingUnreached():  # the last block alone is run backwards
         looks = _look(model, images, "attention_gradient")
         looks = looks._replace(layers=looks.layers[-1:])
         weighted = _weighted(looks, targets, _positive)

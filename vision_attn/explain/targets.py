@@ -17,7 +17,7 @@ def predicted(model: Explainable, images: Images) -> Targets:
         return model(images).argmax(-1)
 
 
-def check(model: Explainable, images: Images, targets: Int[Tensor, "batch *class"]) -> None:
+def check(model: Explainable, images: Images, targets: Targets) -> None:
     """Raise ValueError unless there is one class an image, each an output of the network.
 
     How many outputs there are is known here if the network carries a `spec`; `score` finds it
@@ -33,7 +33,7 @@ def check(model: Explainable, images: Images, targets: Int[Tensor, "batch *class
         raise ValueError(f"targets must be a tensor of class indices, got {type(targets).__name__}")
     if targets.is_floating_point() or targets.dtype == torch.bool:
         raise ValueError(f"targets must be class indices (integers), got {targets.dtype}")
-    if targets.ndim == 0 or len(targets) != len(images):
+    if targets.ndim != 1 or len(targets) != len(images):
         raise ValueError(
             f"targets must name one class an image, got targets of shape {tuple(targets.shape)} "
             f"for {len(images)} images"
@@ -43,6 +43,10 @@ def check(model: Explainable, images: Images, targets: Int[Tensor, "batch *class
 
 def score(logits: Float[Tensor, "batch output"], targets: Targets) -> Float[Tensor, " batch"]:
     """Pick the logit of each image's target."""
+    if targets.ndim != 1:
+        raise ValueError(
+            f"targets must name one class an image, got targets of shape {tuple(targets.shape)}"
+        )
     return scores(logits, targets[:, None])[:, 0]
 
 
@@ -54,11 +58,6 @@ def scores(
         raise ValueError(
             f"the network must give logits of shape (batch, output), got {tuple(logits.shape)}; "
             f"wrap it in Scored to explain a score computed from its output"
-        )
-    if classes.ndim != 2:
-        raise ValueError(
-            f"targets must name one class an image, got shape {tuple(classes[:, 0].shape)}; give "
-            f"several classes one after the other"
         )
     _check_range(classes, logits.shape[1])
     own = classes.to(logits.device).clone()  # no graph keeps a tensor made in inference mode
