@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from picture_files import write_photos
 
 from vision_attn.checking.mistakes import RecipeError
 from vision_attn.data.caption_config import SceneCaptionsConfig
@@ -107,10 +107,7 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(ROOT)
     import train
 
-    for number in range(8):
-        place = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (31, 29), (30 * number, 90, 7)).save(place)
+    write_photos(tmp_path / "photos")
     path, folder = tmp_path / "r.yaml", tmp_path / "run"
     path.write_text(RECIPE.replace("PHOTOS", str(tmp_path / "photos")))
     train.main([str(path), f"run={folder}"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from picture_files import write_photos
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -201,10 +202,7 @@ def test_a_training_takes_and_keeps_the_preprocessing_of_its_weights(run, tmp_pa
     monkeypatch.syspath_prepend(ROOT)
     import train
 
-    for number in range(8):
-        place = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (31, 29), (30 * number, 90, 7)).save(place)
+    write_photos(tmp_path / "photos")
     path = tmp_path / "r.yaml"
     path.write_text(RECIPE.replace("PHOTOS", str(tmp_path / "photos")))
     arguments = [str(path), f"run={tmp_path / 'run'}", f"init={run}"]

@@ -1,35 +1,16 @@
 """Sets kept for large trainings: webdataset's shards, and Arrow tables of `datasets`."""
 
-import io
-import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from picture_files import encoded, write_tar
 
 from vision_attn.data import arrow
 from vision_attn.data.division import division
 from vision_attn.data.loader import share
 from vision_attn.data.shards import list_shards, shards
 from vision_attn.data.stored_config import DatasetsConfig, ShardsConfig
-
-
-def encoded(number: int, kind: str = "png") -> bytes:
-    """Draw a picture whose brightness is its number."""
-    file = io.BytesIO()
-    Image.fromarray(np.full((9, 9, 3), 10 * number, np.uint8)).save(file, kind)
-    return file.getvalue()
-
-
-def write_shard(path: Path, samples: dict[str, bytes]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, content in samples.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
 
 
 @pytest.fixture
@@ -40,7 +21,7 @@ def folder(tmp_path) -> Path:
             samples[f"part.a/{number:03d}.json"] = b"{}"
             samples[f"part.a/{number:03d}.PNG"] = encoded(number)
             samples[f"part.a/{number:03d}.cls"] = f"{9 + number % 2}\n".encode()
-        write_shard(tmp_path / f"train-{shard:02d}.tar", samples)
+        write_tar(tmp_path / f"train-{shard:02d}.tar", samples)
     return tmp_path
 
 
@@ -82,7 +63,7 @@ def test_patterns_name_the_shards_there_are(folder):
 
 
 def test_samples_that_lack_a_part_are_told(folder):
-    write_shard(
+    write_tar(
         folder / "odd.tar",
         {"a.jpg": encoded(1, "jpeg"), "b.cls": b"9", "c.png": encoded(2), "c.cls": b"10"}
         | {"d.png": encoded(3), "d.cls": b"dog"},
@@ -96,7 +77,7 @@ def test_samples_that_lack_a_part_are_told(folder):
     (folder / "broken.tar").write_bytes(b"no tar" * 100)
     with pytest.raises(ValueError, match="must be an uncompressed tar"):
         list_shards(f"{folder}/broken.tar")
-    write_shard(folder / "empty.tar", {"README": b""})
+    write_tar(folder / "empty.tar", {"README": b""})
     with pytest.raises(ValueError, match="two or more classes, got 0 samples"):
         list_shards(f"{folder}/empty.tar")
 

@@ -1,13 +1,10 @@
 """Large sets are listed without being read: a file is decoded when its turn comes, by one rank."""
 
-import io
-import tarfile
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from picture_files import encoded, write_tar
 
 from vision_attn.commands.data import inspect
 from vision_attn.data import images, reading
@@ -19,20 +16,6 @@ from vision_attn.data.stored_config import ShardsConfig
 
 COUNT = 24
 BAD = "not an image, or in an unknown format"
-
-
-def encoded(number: int) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.full((9, 9, 3), 10 * number, np.uint8)).save(file, "png")
-    return file.getvalue()
-
-
-def write_tar(path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
 
 
 @pytest.fixture

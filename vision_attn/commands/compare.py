@@ -11,7 +11,7 @@ from vision_attn.commands.held_out import open_data, take
 from vision_attn.data.loader import share
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
-from vision_attn.engine.run import Run
+from vision_attn.engine.run import Run, kept
 from vision_attn.recorded import open_run, recipe_of
 from vision_attn.report.captioners import Measured, compare_captioners
 from vision_attn.report.compare import compare as write_report
@@ -79,7 +79,6 @@ def _compare_captioners(folders: Sequence[Path], out: Path, split: SplitName, de
 
 def _evaluation(folder: Path, split: SplitName, device: str) -> dict[str, float]:
     """Read what an evaluation found, if it is newer than the weights; else evaluate."""
-    kept, weights = folder / f"evaluation-{split}.json", folder / "best.safetensors"
-    if kept.exists() and kept.stat().st_mtime >= weights.stat().st_mtime:
-        return json.loads(kept.read_text())
+    if found := kept(folder, f"evaluation-{split}.json"):
+        return json.loads(found.read_text())
     return measure(folder, split=split, device=device).numbers

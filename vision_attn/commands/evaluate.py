@@ -14,7 +14,7 @@ from vision_attn.data.caption_config import CaptionsConfig, SceneCaptionsConfig
 from vision_attn.data.loader import share
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
-from vision_attn.engine.run import replace
+from vision_attn.engine.run import kept, replace
 from vision_attn.recipe import Recipe
 from vision_attn.recorded import CONFIG, open_run, read_past, recipe_of
 from vision_attn.report.evaluation import MISTAKES, Held, evaluation
@@ -181,9 +181,7 @@ def _others(
 ) -> _Judges:
     own = [folder, *([out] if out else [])]
     others = open_others(data, overrides, spec, folder, split=split, own=own)
-    before, weights = folder / "evaluation" / "test", folder / "best.safetensors"
-    fitted = before / "numbers.json"
-    newer = fitted.exists() and fitted.stat().st_mtime >= weights.stat().st_mtime
+    fitted = kept(folder, "evaluation/test/numbers.json")
     held = Held(
         split=others.split,
         source=others.source,
@@ -191,6 +189,6 @@ def _others(
         batches=share(others.source, batch_size, workers=others.workers),
         fitting=None,
         of=others.name,
-        fitted=before if newer else None,
+        fitted=fitted.parent if fitted else None,
     )
     return _Judges(others.name, held, f"on-{others.name}", others.left_out, others.origin)
