@@ -64,22 +64,29 @@ def weights_of(record: Attended) -> Float[Tensor, "batch head query key"]:
     return record._replace(query=query, key=key).weights()
 
 
-def pieces(record: Attended) -> Iterator[tuple[slice, Attended]]:
-    """Split a record by images, so that the weights of a piece stay in a processor's cache.
+@torch.no_grad()
+def weights_in_pieces(
+    record: Attended,
+) -> Iterator[tuple[slice, Float[Tensor, "piece head query key"]]]:
+    """Compute the weights of a few images at a time, each time into the same memory.
 
-    Weights are read several times over: a batch of them at once takes twice as long. Accelerators
-    take all images together.
+    They are read several times over: a batch of them, which no processor's cache holds, takes twice
+    as long. Accelerators take all images together.
     """
-    batch, heads, queries, _ = record.query.shape
-    one = 4 * heads * queries * record.key.shape[2]
-    size = max(CACHE // max(one, 1), 1) if record.query.device.type == "cpu" else batch
+    query, key = at_least_float32(record.query) * record.scale, at_least_float32(record.key)
+    key = key.contiguous()  # a head is a slice: transposing it in the product is slower than a copy
+    batch, heads, queries, _ = query.shape
+    one = 4 * heads * queries * key.shape[2]
+    size = max(CACHE // max(one, 1), 1) if query.device.type == "cpu" else batch
+    memory = query.new_empty(min(size, batch), heads, queries, key.shape[2])
     for start in range(0, batch, size):
-        here = slice(start, start + size)
-        bias = record.bias
-        if bias is not None and bias.ndim == 4 and len(bias) > 1:
-            bias = bias[here]
-        query, key, value, output = (x[here] for x in record[:4])
-        yield here, Attended(query, key, value, output, record.scale, bias)
+        here = slice(start, min(start + size, batch))
+        weights = memory[: here.stop - start]
+        scores = weights.flatten(0, 1)
+        torch.bmm(query[here].flatten(0, 1), key[here].flatten(0, 1).mT, out=scores)
+        if (bias := record.bias) is not None:
+            weights += bias[here] if bias.ndim == 4 and len(bias) > 1 else bias
+        yield here, torch.softmax(weights, -1, out=weights)
 
 
 def starting_row(
@@ -159,7 +166,7 @@ def look_from(
     if not used.all():
         record, row = asked_by(record, used), row[:, used]
     rows = row[:, None, None]
-    return torch.cat([rows[here] @ weights_of(part) for here, part in pieces(record)])[:, :, 0]
+    return torch.cat([rows[here] @ weights for here, weights in weights_in_pieces(record)])[:, :, 0]
 
 
 def asked_by(record: Attended, queries: Bool[Tensor, " query"]) -> Attended:

@@ -14,10 +14,9 @@ from vision_attn.explain.looks import (
     Query,
     asked_by,
     look,
-    pieces,
     row_map,
     starting_row,
-    weights_of,
+    weights_in_pieces,
 )
 from vision_attn.explain.maps import at_least_float32, image_size
 from vision_attn.explain.rollout import roll
@@ -38,7 +37,7 @@ def relevance(model: Explainable, images: Images, targets: Targets, *, query: Qu
     Chefer 2021, equations 5 and 6 (arXiv:2103.15679).
     """
     check(model, images, targets)
-    with explained(model):
+    with explained(model), SkippingUnreached():
         looks = _look(model, images, "relevance")
         weighted = _weighted(looks, targets, _positive)
         with torch.no_grad():
@@ -65,7 +64,7 @@ def gradient_rollout(
     whose code normalises columns.
     """
     check(model, images, targets)
-    with explained(model):
+    with explained(model), SkippingUnreached():
         looks = _look(model, images, "gradient_rollout")
         weighted = _weighted(looks, targets, lambda heads: heads.mean(1).relu_())
         with torch.no_grad():
@@ -86,7 +85,7 @@ def attention_gradient(
     Chefer 2021, equation 5 (arXiv:2103.15679).
     """
     check(model, images, targets)
-    with explained(model), SkippingUnreached():  # the last block alone is run backwards
+    with explained(model), SkippingUnreached():
         looks = _look(model, images, "attention_gradient")
         looks = looks._replace(layers=looks.layers[-1:])
         weighted = _weighted(looks, targets, _positive)
@@ -135,11 +134,11 @@ def _fused(
         layer = some.new_zeros(len(some), len(asking), some.shape[2])
         layer[:, asking] = some
         return layer
+    gradient, value = at_least_float32(gradient), at_least_float32(record.value)
     parts = []
-    for here, part in pieces(record):
-        wide = part._replace(value=at_least_float32(part.value))
-        slopes = wide.weight_gradients(at_least_float32(gradient[here]))
-        parts.append(fuse(slopes.mul_(weights_of(part))))
+    for here, weights in weights_in_pieces(record):
+        slopes = record._replace(value=value[here]).weight_gradients(gradient[here])
+        parts.append(fuse(slopes.mul_(weights)))
     return torch.cat(parts)
 
 

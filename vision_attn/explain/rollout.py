@@ -14,10 +14,10 @@ from vision_attn.explain.looks import (
     Query,
     look,
     look_from,
-    pieces,
     row_map,
     starting_row,
     token_grid,
+    weights_in_pieces,
     weights_of,
 )
 from vision_attn.explain.maps import at_least_float32, image_size
@@ -105,7 +105,7 @@ def roll_mean(
 
 def fused(record: Attended, fusion: Fusion) -> Square:
     """Make one matrix of all heads of a record."""
-    return torch.cat([fuse(weights_of(part), fusion) for _, part in pieces(record)])
+    return torch.cat([fuse(weights, fusion) for _, weights in weights_in_pieces(record)])
 
 
 def fuse(
