@@ -3,10 +3,13 @@ import torch
 from tiny import OUTPUTS, Convolutional, Transformer, batch
 from torch import nn
 
+from vision_attn.explain.attention import attention
 from vision_attn.explain.cam import eigen_cam, grad_cam
+from vision_attn.explain.flow import attention_flow
 from vision_attn.explain.gradients import saliency
 from vision_attn.explain.maps import upsample
 from vision_attn.explain.relevance import relevance
+from vision_attn.explain.rollout import rollout
 from vision_attn.explain.targets import Scored, check, predicted, score
 from vision_attn.spec import Spec
 
@@ -62,6 +65,13 @@ def test_a_class_out_of_range_raises_without_a_spec_too():
     with pytest.raises(ValueError, match=rf"in \[0, {OUTPUTS}\), got \[11\]"):
         grad_cam(network, images, targets.clamp_min(11))
     assert not network.cam_layer._forward_hooks
+
+
+@pytest.mark.parametrize("method", [attention, rollout, attention_flow, eigen_cam])
+def test_a_class_out_of_range_raises_though_the_map_is_the_same_for_all(method):
+    images, targets = batch()
+    with pytest.raises(ValueError, match=rf"in \[0, {OUTPUTS}\), got \[11\]"):
+        method(Transformer(), images, targets.clamp_min(11))
 
 
 def test_logits_that_are_no_classes_name_the_remedy():

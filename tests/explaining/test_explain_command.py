@@ -18,6 +18,7 @@ from vision_attn.explain.methods import METHODS
 from vision_attn.explaining import explain as command
 from vision_attn.explaining.explain import explain
 from vision_attn.models.resnet import ResNet
+from vision_attn.report import export as exporting
 from vision_attn.report.index import index
 from vision_attn.trained import load_model
 
@@ -101,6 +102,34 @@ def test_other_methods_and_classes_are_added_to_a_folder(runs, recipe, tmp_path)
     }
     again = explain(str(runs["vit"]), [str(recipe)], tmp_path, targets=["label"], **settings)
     assert (again.explained, again.finished) == (0, 5)
+
+
+def test_a_grid_shows_what_was_added_beside_what_was_there(runs, recipe, tmp_path, monkeypatch):
+    drawn, grid = [], exporting.grid
+
+    def watched(rows, panels, outputs):
+        drawn.append(list(panels))
+        return grid(rows, panels, outputs)
+
+    monkeypatch.setattr(exporting, "grid", watched)
+    settings = {"device": "cpu", "formats": ["grids"], "limit": 1}
+    vit, sources = str(runs["vit"]), [str(recipe)]
+    explain(vit, sources, tmp_path, methods=["rollout", "saliency"], **settings)
+    explain(vit, sources, tmp_path, methods=["grad_cam"], targets=["0"], **settings)
+    (image,) = tmp_path.glob("*.png")
+    other = tmp_path / "vit" / "attention" / f"{image.stem}.npz"
+    other.parent.mkdir()
+    about = json.dumps({"image_hash": "another", "model_hash": "another"})
+    np.savez(other, map=np.zeros((9, 9)), about=about)
+    explain(vit, sources, tmp_path, methods=["saliency", "relevance"], **settings)
+    shown = [[(panel.method, panel.part) for panel in panels] for panels in drawn]
+    before = [("rollout", ""), ("saliency", "")]
+    assert shown[0] == before
+    assert shown[1] == [*before, ("grad_cam", "class0")]
+    assert shown[2] == [before[0], ("grad_cam", "class0"), before[1], ("relevance", "")]
+    first = {panel.method: panel.maps for panel in drawn[0]}
+    kept = {panel.method: panel.maps for panel in drawn[2]}
+    torch.testing.assert_close(kept["rollout"], first["rollout"].cpu(), rtol=0, atol=0)
 
 
 def test_a_call_that_was_cut_short_goes_on_where_it_stopped(runs, recipe, tmp_path, monkeypatch):

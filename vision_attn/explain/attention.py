@@ -37,7 +37,7 @@ def attention(
     check(model, images, targets)
     size = image_size(images)
     with explained(model), torch.no_grad():
-        looks = look(model, images, "attention")
+        looks = look(model, images, "attention", targets)
         row = starting_row(model, looks, size, query, _reading(looks))
         if layer is not None or query is not None or looks.reading is None:
             record = _layer(looks, -1 if layer is None else layer)

@@ -12,7 +12,7 @@ from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import explained, must_have
 from vision_attn.explain.maps import at_least_float32, image_size, upsample
 from vision_attn.explain.reach import check_reach, where_instead
-from vision_attn.explain.targets import check, scores
+from vision_attn.explain.targets import check, score, scores
 from vision_attn.explain.unreached import SkippingUnreached
 from vision_attn.explain.weighing import (
     Features,
@@ -106,7 +106,9 @@ def eigen_cam(model: Explainable, images: Images, targets: Targets) -> Maps:
     check(model, images, targets)
     size = image_size(images)
     with explained(model), torch.no_grad():
-        features = at_least_float32(model.to_map(hear(model, images).leaf, size))
+        leaf, logits = hear(model, images)
+        score(logits, targets)  # which classes there are is known by now
+        features = at_least_float32(model.to_map(leaf, size))
         return upsample(principal_component(features), size)
 
 

@@ -39,7 +39,7 @@ def attention_flow(
     check_residual(residual)
     size = image_size(images)
     with explained(model), torch.no_grad():
-        looks = look(model, images, "attention_flow")
+        looks = look(model, images, "attention_flow", targets)
         reading = weights_of(looks.reading).mean(1)[:, 0] if looks.reading else None
         rows = starting_row(model, looks, size, query, reading)
         tokens = rows.shape[1]

@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vision_attn.explain.contract import Explainable, Images, Maps
+from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import must_have
 from vision_attn.explain.maps import at_least_float32, upsample
+from vision_attn.explain.targets import score
 from vision_attn.tape import Attended, Tape
 
 Query: TypeAlias = int | tuple[int, int] | None
@@ -28,11 +29,16 @@ class Looks(NamedTuple):
     """The single query of a head that pools by attention."""
 
 
-def look(model: Explainable, images: Images, method: str) -> Looks:
-    """Run the network once and record its attention; ValueError where `method` is undefined."""
+def look(model: Explainable, images: Images, method: str, targets: Targets | None = None) -> Looks:
+    """Run the network once and record its attention; ValueError where `method` is undefined.
+
+    A map may be the same for all targets, but these must be classes of the network all the same.
+    """
     must_have(model, "readout", "to_map")
     tape = Tape()
     logits = model(images, tape=tape)
+    if targets is not None:
+        score(logits, targets)
     if not tape.attention:
         raise ValueError(
             f"{method} needs attention, but this network recorded none; use grad_cam, which works "
@@ -73,8 +79,7 @@ def weights_in_pieces(
     They are read several times over: a batch of them, which no processor's cache holds, takes twice
     as long. Accelerators take all images together.
     """
-    query, key = at_least_float32(record.query) * record.scale, at_least_float32(record.key)
-    key = key.contiguous()  # a head is a slice: transposing it in the product is slower than a copy
+    query, key = at_least_float32(record.query), at_least_float32(record.key)
     batch, heads, queries, _ = query.shape
     one = 4 * heads * queries * key.shape[2]
     size = max(CACHE // max(one, 1), 1) if query.device.type == "cpu" else batch
@@ -82,8 +87,8 @@ def weights_in_pieces(
     for start in range(0, batch, size):
         here = slice(start, min(start + size, batch))
         weights = memory[: here.stop - start]
-        scores = weights.flatten(0, 1)
-        torch.bmm(query[here].flatten(0, 1), key[here].flatten(0, 1).mT, out=scores)
+        scores, asked, known = (x.flatten(0, 1) for x in (weights, query[here], key[here]))
+        torch.baddbmm(scores, asked, known.mT, beta=0, alpha=record.scale, out=scores)
         if (bias := record.bias) is not None:
             weights += bias[here] if bias.ndim == 4 and len(bias) > 1 else bias
         yield here, torch.softmax(weights, -1, out=weights)

@@ -50,7 +50,7 @@ def rollout(
     check(model, images, targets)
     size = image_size(images)
     with explained(model), torch.no_grad():
-        looks = look(model, images, "rollout")
+        looks = look(model, images, "rollout", targets)
         reading = fuse(weights_of(looks.reading), fusion)[:, 0] if looks.reading else None
         row = starting_row(model, looks, size, query, reading)
         row = row / row.sum(-1, keepdim=True)

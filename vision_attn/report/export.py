@@ -1,5 +1,6 @@
 """Maps as files: raw numbers, overlays, a grid an image, and an index that says what is what."""
 
+import glob
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from torch import Tensor
 from vision_attn.engine.atomic import whole
 from vision_attn.explain.contract import Images, Maps, Targets
 from vision_attn.explain.maps import is_flat
-from vision_attn.explain.methods import SIGNED
+from vision_attn.explain.methods import BASELINES, METHODS, SIGNED
 from vision_attn.report.grid import Panel, Rows, grid
 from vision_attn.report.index import append
 from vision_attn.report.looks import SHAPES, Looks
@@ -32,6 +33,7 @@ from vision_attn.spec import Spec
 
 SHORTEST = 224
 """Pixels of an overlay's shorter side at least: smaller images are enlarged to be seen."""
+EXPLAINED = [*METHODS, *BASELINES]
 LEVEL = 2
 """Of PNG compression: four times as fast as the usual 6, for a tenth more bytes."""
 
@@ -82,10 +84,11 @@ def export(
     """Write MODEL/METHOD/NAME.npz and .png for every map, NAME.npz and a grid NAME.png an image.
 
     `grids` and `overlays` tell whether these pictures are drawn; raw maps always are written.
-    NAME.npz has the picture, what the models answered and, where given, their `looks`. Then a line
-    a map goes to index.jsonl; these lines are returned, and `flat` in them marks a map without
-    contrast. `outputs` are probabilities by model. Raises ValueError on names that are not plain
-    or not unique, before anything is written.
+    The grid shows maps of earlier calls, by other methods, before these. NAME.npz has the picture,
+    what the models answered and, where given, their `looks`. Then a line a map goes to index.jsonl;
+    these lines are returned, and `flat` in them marks a map without contrast. `outputs` are
+    probabilities by model. Raises ValueError on names that are not plain or not unique, before
+    anything is written.
     """
     folder = Path(folder)
     _check_names(batch)
@@ -196,14 +199,35 @@ def _write_grids(
     folder: Path,
     outputs: Mapping[str, Float[Tensor, "batch output"]],
 ) -> None:
+    models = list(outputs)
     for place, name in enumerate(batch.names):
         here = slice(place, place + 1)
         labels = None if batch.labels is None else batch.labels[here]
-        panels = [
-            Panel(found.model, found.method, found.maps[here], found.part) for found in explained
-        ]
+        panels = _earlier(explained, name, batch.hashes[place], folder)
+        panels += [Panel(x.model, x.method, x.maps[here], x.part) for x in explained]
+        panels.sort(key=lambda panel: models.index(panel.model))
         masks = None if batch.masks is None else batch.masks[here]
         rows = Rows(batch.images[here], batch.spec, labels, masks)
         figure = grid(rows, panels, {model: output[here] for model, output in outputs.items()})
         with whole(folder / f"{name}.png") as file:
             figure.savefig(file, format="png", dpi=160, pil_kwargs={"compress_level": LEVEL})
+
+
+def _earlier(
+    explained: Sequence[Explained], name: str, image_hash: str, folder: Path
+) -> list[Panel]:
+    """Read the maps that other calls made of an image, by these models and other methods."""
+    new = {(found.model, found.method, found.part) for found in explained}
+    hashes = {found.model: found.model_hash for found in explained}
+    panels = []
+    file = f"{glob.escape(name)}.npz"
+    for path in sorted({*folder.glob(f"*/*/{file}"), *folder.glob(f"*/*/*/{file}")}):
+        model, method, *parts = path.relative_to(folder).parts[:-1]
+        part = "".join(parts)
+        if model not in hashes or method not in EXPLAINED or (model, method, part) in new:
+            continue
+        with np.load(path) as kept:
+            about = json.loads(str(kept["about"]))
+            if (about["image_hash"], about["model_hash"]) == (image_hash, hashes[model]):
+                panels.append(Panel(model, method, torch.from_numpy(kept["map"])[None], part))
+    return sorted(panels, key=lambda panel: EXPLAINED.index(panel.method))
