@@ -1,6 +1,7 @@
 """Attention followed through all layers: rollout, plain or weighted by gradients' sign and size."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import explained
+from vision_attn.explain.fusing import Fusing, Square
 from vision_attn.explain.looks import (
     Query,
     look,
@@ -25,7 +27,6 @@ from vision_attn.explain.targets import check
 from vision_attn.tape import Attended
 
 Fusion: TypeAlias = Literal["mean", "max", "min"]
-Square: TypeAlias = Float[Tensor, "batch token token"]
 
 
 def rollout(
@@ -49,16 +50,17 @@ def rollout(
     """
     check(model, images, targets)
     size = image_size(images)
-    with explained(model), torch.no_grad():
+    fusing = Fusing(partial(fuse, fusion=fusion))
+    with explained(model), torch.no_grad(), fusing:
         looks = look(model, images, "rollout", targets)
         reading = fuse(weights_of(looks.reading), fusion)[:, 0] if looks.reading else None
         row = starting_row(model, looks, size, query, reading)
         row = row / row.sum(-1, keepdim=True)
         records = back_from_last(looks.layers, start_layer)
-        if fusion == "mean" and not discard:  # the product with a mean needs no matrix of it
-            return row_map(model, roll_mean(row, records, residual), size)
+        if fusion == "mean" and not discard:
+            return row_map(model, roll_mean(row, records, fusing, residual), size)
         patches = patch_tokens(model, row, size)
-        layers = (drop(fused(record, fusion), discard, patches) for record in records)
+        layers = (drop(fused(record, fusion, fusing), discard, patches) for record in records)
         return row_map(model, roll(row[:, None], layers, residual)[:, 0], size)
 
 
@@ -67,12 +69,13 @@ def patch_rollout(
 ) -> Float[Tensor, "batch patch row column"]:
     """Give the rollout of every patch, row by row, on the grid of patches."""
     size = image_size(images)
-    with explained(model), torch.no_grad():
+    fusing = Fusing(partial(fuse, fusion=fusion))
+    with explained(model), torch.no_grad(), fusing:
         looks = look(model, images, "rollout")
         tokens, like = looks.layers[-1].key.shape[2], looks.logits
         patches = token_grid(model, tokens, size, like.device).flatten()
         rows = torch.eye(tokens, device=like.device)[patches].expand(len(images), -1, -1)
-        layers = (fused(record, fusion) for record in reversed(looks.layers))
+        layers = (fused(record, fusion, fusing) for record in reversed(looks.layers))
         rows = roll(at_least_float32(rows.to(like)), layers, residual)
         grids = model.to_map(rows.flatten(0, 1).unsqueeze(-1), size)[:, 0]
         return grids.unflatten(0, rows.shape[:2])
@@ -94,17 +97,25 @@ def roll(
 
 
 def roll_mean(
-    row: Float[Tensor, "batch token"], records: Iterable[Attended], residual: float
+    row: Float[Tensor, "batch token"],
+    records: Iterable[Attended],
+    fusing: Fusing,
+    residual: float,
 ) -> Float[Tensor, "batch token"]:
     """Do what `roll` does for one row and the mean over heads, whose rows sum to 1 already."""
     check_residual(residual)
     for record in records:
-        row = (1 - residual) * look_from(row, record).mean(1) + residual * row
+        layer = fusing.kept(record)
+        # The product with a mean needs no matrix of it.
+        seen = look_from(row, record).mean(1) if layer is None else (row[:, None] @ layer)[:, 0]
+        row = (1 - residual) * seen + residual * row
     return row
 
 
-def fused(record: Attended, fusion: Fusion) -> Square:
-    """Make one matrix of all heads of a record."""
+def fused(record: Attended, fusion: Fusion, fusing: Fusing | None = None) -> Square:
+    """Make one matrix of all heads of a record, unless `fusing` kept it."""
+    if fusing is not None and (kept := fusing.kept(record)) is not None:
+        return kept
     return torch.cat([fuse(weights, fusion) for _, weights in weights_in_pieces(record)])
 
 
