@@ -103,8 +103,40 @@ def test_a_run_learns_two_labels_at_once_and_predicts_them(recipe, monkeypatch, 
     assert main(["predict", str(run), *files, "--out", str(out), "--device", "cpu"]) == 0
     none, both = (json.loads(line) for line in out.read_text().splitlines())
     assert none["probability"] + none["probability_2"] < both["probability_2"]
-    assert main(["compare", str(run), "--out", str(out.parent / "c")]) == 2
-    assert "one label an image" in capsys.readouterr().err
+    sys.modules.pop("train")
+
+
+def test_networks_that_tell_labels_are_compared_label_by_label(recipe, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT)
+    import train
+
+    folder = recipe.parent
+    short, long = str(folder / "short"), str(folder / "long")
+    train.main([str(recipe), f"run={short}", "train.steps=2"])
+    train.main([str(recipe), f"run={long}", "data.augment.flip=true"])
+    command = ["compare", short, long, "--out", str(folder / "c"), "--device", "cpu"]
+    assert main(command) == 0
+    kept = folder / "long" / "evaluation" / "test" / "report.md"
+    before = kept.stat().st_mtime_ns
+    report = json.loads((folder / "c" / "report.json").read_text())
+    assert report["command"].split()[1:] == [*command[:-2], "--split", "test"]
+    found = [report["runs"][name]["average_precision"] for name in ("short", "long")]
+    assert found[0] < found[1]
+    rows = (folder / "c" / "report.md").read_text().split("\n")
+    (headline,) = (row for row in rows if row.startswith("| mean average precision |"))
+    first, second = headline.strip("| ").split(" | ")[1:]
+    assert first.startswith(f"{found[0]:.4f} (")
+    assert second.startswith(f"**{found[1]:.4f}** (")
+    assert [row.split(" | ")[0] for row in rows[-3:-1]] == ["| green", "| red"]
+    assert main(command) == 0
+    assert kept.stat().st_mtime_ns == before  # judged once
+    train.main([str(recipe), f"run={folder / 'other'}", "train.steps=1", "data.crop=0.5"])
+    capsys.readouterr()
+    assert main(["compare", short, str(folder / "other"), "--out", str(folder / "d")]) == 2
+    assert "differ in data.crop; vision-attn evaluate" in capsys.readouterr().err
+    assert not (folder / "other" / "evaluation").exists()
+    assert main([*command, "--maps", "3"]) == 2
+    assert "--maps is for networks that tell one label" in capsys.readouterr().err
     sys.modules.pop("train")
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vision_attn.commands.evaluate import MAPS, measure
+from vision_attn.commands.evaluate import MAPS, evaluate, measure
 from vision_attn.commands.held_out import open_data, take
 from vision_attn.data.loader import share
 from vision_attn.data.splits import SplitName
@@ -16,6 +16,7 @@ from vision_attn.recorded import open_run, recipe_of
 from vision_attn.report.captioners import Measured, compare_captioners
 from vision_attn.report.compare import compare as write_report
 from vision_attn.report.measure import Evidence, Subject
+from vision_attn.report.taggers import Tagger, check_alike, compare_taggers
 from vision_attn.trained import load_model
 
 
@@ -33,8 +34,9 @@ def compare(
 
     Of networks that tell labels, maps of the first `maps` images are scored (default 500);
     `methods` explain every one, by default those of `MAPS`. `started` is when all of it began, in
-    seconds of `time.time()`. Of captioners, captions and looks are scored, and evaluations that are
-    newer than a run's weights are not made again.
+    seconds of `time.time()`. Of captioners, captions and looks are scored, of networks that tell
+    several labels an image each label, and evaluations that are newer than a run's weights are not
+    made again.
     """
     if any(recipe_of(folder).model.name == "captioner" for folder in folders):
         if methods or maps or started:
@@ -43,10 +45,9 @@ def compare(
             )
         return _compare_captioners(folders, out, split, device)
     if any(recipe_of(folder).task.name == "multilabel" for folder in folders):
-        raise ValueError(
-            "compare is for networks that tell one label an image; vision-attn evaluate measures "
-            "each of these"
-        )
+        if maps or started:
+            raise ValueError("--maps is for networks that tell one label an image; leave it out")
+        return _compare_taggers(folders, out, methods, split, device)
     maps = 500 if maps is None else maps
     clock = time.perf_counter()
     since = clock if started is None else clock - (time.time() - started)
@@ -66,6 +67,30 @@ def compare(
     again += ["--split", split, "--maps", str(maps)]
     again += ["--methods", ",".join(methods)] if methods else []
     return write_report(subjects, evidence, out, command=shlex.join(again), since=since)
+
+
+def _compare_taggers(
+    folders: Sequence[Path],
+    out: Path,
+    methods: Sequence[str] | None,
+    split: SplitName,
+    device: str,
+) -> Path:
+    taggers = []
+    for folder in folders:
+        if (kind := recipe_of(folder).task.name) != "multilabel":
+            raise ValueError(
+                f"networks that tell several labels an image are compared with each other, got "
+                f"{folder}, whose task is {kind}"
+            )
+        taggers.append(Tagger(open_run(folder), folder / "evaluation" / split))
+    check_alike(taggers)
+    for folder in folders:
+        if not kept(folder, f"evaluation/{split}/labels.csv"):
+            evaluate(folder, split=split, methods=methods, device=device)
+    again = ["vision-attn", "compare", *map(str, folders), "--out", str(out), "--split", split]
+    again += ["--methods", ",".join(methods)] if methods else []
+    return compare_taggers(taggers, out, split=split, command=shlex.join(again))
 
 
 def _compare_captioners(folders: Sequence[Path], out: Path, split: SplitName, device: str) -> Path:

@@ -135,7 +135,7 @@ def language_rows(groups: Sequence[Group]) -> list[list[str]]:
     one = groups[0].runs[0].numbers
     rows = [["", "runs", "training s", *(heading for heading, _ in LANGUAGE.values())]]
     for group in groups:
-        seconds = cell([_seconds(run.run) for run in group.runs], "{:,.0f}".format)
+        seconds = cell([training_seconds(run.run) for run in group.runs], "{:,.0f}".format)
         scores = (
             cell([factor * x for x in group.values(name)], "{:.1f}".format)
             for name, (_, factor) in LANGUAGE.items()
@@ -188,5 +188,6 @@ def _deciding(run: Run) -> dict[str, Any]:
     return {k: v for k, v in flat(run.recipe) if k.startswith(SAME) and k != WORKERS}
 
 
-def _seconds(run: Run) -> float:
+def training_seconds(run: Run) -> float:
+    """Tell how long a run was trained, by the clock."""
     return max((line.get("seconds", 0.0) for line in run.metrics()), default=0.0)
