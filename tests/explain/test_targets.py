@@ -74,6 +74,14 @@ def test_a_class_out_of_range_raises_though_the_map_is_the_same_for_all(method):
         method(Transformer(), images, targets.clamp_min(11))
 
 
+def test_a_map_without_a_class_is_given_whatever_the_output_is():
+    network, (images, targets) = Transformer(), batch()
+    expected = rollout(network, images, targets)
+    forward = network.forward
+    network.forward = lambda images, tape=None: forward(images, tape)[:, :, None, None]
+    torch.testing.assert_close(rollout(network, images, targets + 99), expected, rtol=0, atol=0)
+
+
 def test_logits_that_are_no_classes_name_the_remedy():
     with pytest.raises(ValueError, match="wrap it in Scored"):
         score(torch.zeros(2, 3, 5, 5), torch.tensor([0, 1]))

@@ -117,10 +117,6 @@ def test_a_grid_shows_what_was_added_beside_what_was_there(runs, recipe, tmp_pat
     explain(vit, sources, tmp_path, methods=["rollout", "saliency"], **settings)
     explain(vit, sources, tmp_path, methods=["grad_cam"], targets=["0"], **settings)
     (image,) = tmp_path.glob("*.png")
-    other = tmp_path / "vit" / "attention" / f"{image.stem}.npz"
-    other.parent.mkdir()
-    about = json.dumps({"image_hash": "another", "model_hash": "another"})
-    np.savez(other, map=np.zeros((9, 9)), about=about)
     explain(vit, sources, tmp_path, methods=["saliency", "relevance"], **settings)
     shown = [[(panel.method, panel.part) for panel in panels] for panels in drawn]
     before = [("rollout", ""), ("saliency", "")]

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 from vision_attn.report import digest
+from vision_attn.report import export as exporting
 from vision_attn.report.export import Batch, Explained, export
 from vision_attn.report.index import finished, index, key, write_scores
 from vision_attn.spec import Spec
@@ -147,3 +148,75 @@ def test_fingerprints_change_with_weights_names_and_content():
     assert digest.of_model(model) != digest.of_model(other)
     assert digest.of_model(nn.BatchNorm1d(2).bfloat16()) != digest.of_model(nn.BatchNorm1d(2))
     assert digest.of_bytes(b"a") == "ca978112ca1bbdca"
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Panels of every grid that is drawn, by method and part."""
+    panels = []
+    grid = exporting.grid
+
+    def watched(rows, shown, outputs):
+        panels.append([(panel.method, panel.part) for panel in shown])
+        return grid(rows, shown, outputs)
+
+    monkeypatch.setattr(exporting, "grid", watched)
+    return panels
+
+
+def test_grids_show_what_earlier_calls_found_and_these_do_not_replace(
+    batch, explained, tmp_path, drawn
+):
+    export([explained], batch, tmp_path, outputs=OUTPUTS)
+    own = replace(explained, method="my_own")
+    export([own, replace(explained, part="class2")], batch, tmp_path, outputs=OUTPUTS)
+    first = replace(explained, method="attention")
+    export([first, own], batch, tmp_path, outputs=OUTPUTS)
+    assert drawn[0] == drawn[1] == [("rollout", "")]
+    assert drawn[2] == [("rollout", ""), ("my_own", ""), ("rollout", "class2")]
+    assert drawn[4] == [("rollout", ""), ("rollout", "class2"), ("attention", ""), ("my_own", "")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model_hash": "98"},
+        {"settings": {"image": "cropped to half"}},
+        {"model": "another"},
+    ],
+)
+def test_maps_of_another_picture_or_network_are_not_drawn_beside(
+    batch, explained, tmp_path, drawn, other
+):
+    outputs = OUTPUTS | {"another": OUTPUTS["vit"]}
+    export([replace(explained, **other)], batch, tmp_path, outputs=outputs)
+    export([replace(explained, method="relevance")], batch, tmp_path, outputs=outputs)
+    assert drawn[2:] == [[("relevance", "")]] * 2
+
+
+def test_maps_of_other_content_or_size_are_not_drawn_beside(batch, explained, tmp_path, drawn):
+    export([explained], batch, tmp_path, outputs=OUTPUTS)
+    renamed = replace(batch, hashes=["11", "33"])
+    export([replace(explained, method="relevance")], renamed, tmp_path, outputs=OUTPUTS)
+    assert drawn[2:] == [[("rollout", ""), ("relevance", "")], [("relevance", "")]]
+    larger = replace(explained, method="cam", maps=torch.rand(2, 24, 32))
+    images = torch.rand(2, 3, 24, 32)
+    export([larger], replace(batch, images=images), tmp_path, outputs=OUTPUTS)
+    assert drawn[4:] == [[("cam", "")]] * 2
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_an_earlier_map_that_cannot_be_read_is_named_before_anything_is_written(
+    batch, explained, tmp_path, content
+):
+    path = tmp_path / "vit" / "cam" / "a.npz"
+    path.parent.mkdir(parents=True)
+    if content is None:
+        np.savez(path, map=np.zeros((12, 16)))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"cam/a.npz must be a map of an earlier call.*move it"):
+        export([explained], batch, tmp_path, outputs=OUTPUTS)
+    assert not (tmp_path / "vit" / "rollout").exists()
+    export([explained], batch, tmp_path, outputs=OUTPUTS, grids=False)
+    assert len(index(tmp_path)) == 2

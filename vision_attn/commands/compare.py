@@ -11,7 +11,7 @@ from vision_attn.commands.held_out import open_data, take
 from vision_attn.data.loader import share
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
-from vision_attn.engine.run import Run, kept
+from vision_attn.engine.run import Run, fresh
 from vision_attn.recorded import open_run, recipe_of
 from vision_attn.report.captioners import Measured, compare_captioners
 from vision_attn.report.compare import compare as write_report
@@ -86,7 +86,7 @@ def _compare_taggers(
         taggers.append(Tagger(open_run(folder), folder / "evaluation" / split))
     check_alike(taggers)
     for folder in folders:
-        if not kept(folder, f"evaluation/{split}/labels.csv"):
+        if not fresh(folder, f"evaluation/{split}/labels.csv"):
             evaluate(folder, split=split, methods=methods, device=device)
     again = ["vision-attn", "compare", *map(str, folders), "--out", str(out), "--split", split]
     again += ["--methods", ",".join(methods)] if methods else []
@@ -104,6 +104,6 @@ def _compare_captioners(folders: Sequence[Path], out: Path, split: SplitName, de
 
 def _evaluation(folder: Path, split: SplitName, device: str) -> dict[str, float]:
     """Read what an evaluation found, if it is newer than the weights; else evaluate."""
-    if found := kept(folder, f"evaluation-{split}.json"):
+    if found := fresh(folder, f"evaluation-{split}.json"):
         return json.loads(found.read_text())
     return measure(folder, split=split, device=device).numbers

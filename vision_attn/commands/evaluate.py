@@ -14,7 +14,7 @@ from vision_attn.data.caption_config import CaptionsConfig, SceneCaptionsConfig
 from vision_attn.data.loader import share
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
-from vision_attn.engine.run import kept, replace
+from vision_attn.engine.run import fresh, replace
 from vision_attn.recipe import Recipe
 from vision_attn.recorded import CONFIG, open_run, read_past, recipe_of
 from vision_attn.report.evaluation import MISTAKES, Held, evaluation
@@ -181,7 +181,7 @@ def _others(
 ) -> _Judges:
     own = [folder, *([out] if out else [])]
     others = open_others(data, overrides, spec, folder, split=split, own=own)
-    fitted = kept(folder, "evaluation/test/numbers.json")
+    fitted = fresh(folder, "evaluation/test/numbers.json")
     held = Held(
         split=others.split,
         source=others.source,

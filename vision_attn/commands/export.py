@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from vision_attn.data.places import places
 from vision_attn.engine.atomic import whole
-from vision_attn.engine.run import Run, kept
+from vision_attn.engine.run import Run, fresh
 from vision_attn.formats import hub
 from vision_attn.formats.card import card
 from vision_attn.formats.format import difference
@@ -126,5 +126,5 @@ def _thresholds(run: Run) -> dict[str, float] | None:
 
 def _found(run: Run, name: str) -> dict[str, float] | None:
     """Read what an evaluation kept in the run's folder, if it judged the weights that are there."""
-    found = kept(run.folder, name)
+    found = fresh(run.folder, name)
     return json.loads(found.read_text()) if found else None

@@ -156,7 +156,7 @@ def flat(entries: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield prefix + key, value
 
 
-def kept(folder: Path, name: str) -> Path | None:
+def fresh(folder: Path, name: str) -> Path | None:
     """Find what an evaluation kept in a run folder, if it judged the weights that are there now."""
     path, weights = folder / name, folder / "best.safetensors"
     if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:

@@ -12,7 +12,7 @@ from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import explained, must_have
 from vision_attn.explain.maps import at_least_float32, image_size, upsample
 from vision_attn.explain.reach import check_reach, where_instead
-from vision_attn.explain.targets import check, score, scores
+from vision_attn.explain.targets import check, check_classes, scores
 from vision_attn.explain.unreached import SkippingUnreached
 from vision_attn.explain.weighing import (
     Features,
@@ -107,7 +107,7 @@ def eigen_cam(model: Explainable, images: Images, targets: Targets) -> Maps:
     size = image_size(images)
     with explained(model), torch.no_grad():
         leaf, logits = hear(model, images)
-        score(logits, targets)  # which classes there are is known by now
+        check_classes(logits, targets)
         features = at_least_float32(model.to_map(leaf, size))
         return upsample(principal_component(features), size)
 

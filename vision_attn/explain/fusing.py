@@ -16,26 +16,29 @@ Heads: TypeAlias = Float[Tensor, "batch head query key"]
 Square: TypeAlias = Float[Tensor, "batch query key"]
 
 ROOM = 2**23
-"""Bytes of a layer's weights that are kept; larger ones are computed when they are asked for."""
+"""Bytes of one layer's matrices; larger ones are not kept but computed when they are asked for."""
 
 
 class Fusing(TorchFunctionMode):
-    """Let attention that runs meanwhile keep its weights, made one matrix of all heads by `fuse`.
+    """Keep, of attention that runs meanwhile, the weights, made one matrix of all heads by `fuse`.
 
-    PyTorch's fused kernel throws the weights away, and to compute them a second time takes longer
-    than doing without that kernel on a CPU. Accelerators, gradients, half precision, masks that are
-    no bias and long sequences are left to it. Both agree to rounding.
+    PyTorch's kernel throws the weights away, and on a CPU to compute them a second time takes
+    longer than to do without that kernel. Accelerators, gradients, half precision, keys that are
+    hidden or shared, and long sequences are left to it. Both agree to rounding.
     """
 
     def __init__(self, fuse: Callable[[Heads], Square]):
         super().__init__()
         self._fuse = fuse
-        self._kept: dict[int, tuple[Tensor, Square]] = {}
+        self._kept: dict[int, tuple[Attended, Square]] = {}  # by the output, which stays alive
 
     def kept(self, record: Attended) -> Square | None:
-        """Give the matrix of what gave this record's output, if it was kept."""
-        _, found = self._kept.get(id(record.output), (None, None))
-        return found
+        """Give the matrix of a record, if what it was computed from is what ran."""
+        ran, matrix = self._kept.get(id(record.output), (None, None))
+        parts = ("query", "key", "bias")
+        if ran is None or any(getattr(ran, x) is not getattr(record, x) for x in parts):
+            return None
+        return matrix
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -56,7 +59,7 @@ class Fusing(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Float[Tensor, "batch head query value_dim"]:
-        if dropout_p or is_causal or enable_gqa or not _pays(query, key, attn_mask):
+        if dropout_p or is_causal or enable_gqa or not _pays(query, key, value, attn_mask):
             return F.scaled_dot_product_attention(
                 query,
                 key,
@@ -75,16 +78,20 @@ class Fusing(TorchFunctionMode):
         for here, weights in weights_in_pieces(record):
             output[here] = weights @ value[here]
             parts.append(self._fuse(weights))
-        self._kept[id(output)] = output, torch.cat(parts)
+        self._kept[id(output)] = record, torch.cat(parts)
         return output
 
 
-def _pays(query: Tensor, key: Tensor, bias: Tensor | None) -> bool:
+def _pays(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> bool:
     return (
         query.ndim == 4
         and query.device.type == "cpu"
         and query.dtype in (torch.float32, torch.float64)
+        and query.dtype == key.dtype == value.dtype
+        and query.shape[:2] == key.shape[:2] == value.shape[:2]
+        and query.shape[3] == value.shape[3]
         and not torch.is_grad_enabled()
-        and (bias is None or bias.dtype == query.dtype)
-        and 4 * len(query) * query.shape[2] * key.shape[2] <= ROOM
+        and not torch.is_autocast_enabled("cpu")
+        and query.element_size() * len(query) * query.shape[2] * key.shape[2] <= ROOM
+        and (bias is None or (bias.dtype == query.dtype and bool(bias.isfinite().all())))
     )

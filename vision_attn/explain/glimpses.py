@@ -7,7 +7,7 @@ from torch import Tensor
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import explained
 from vision_attn.explain.maps import at_least_float32, image_size
-from vision_attn.explain.targets import check
+from vision_attn.explain.targets import check, check_classes
 from vision_attn.tape import Tape
 
 
@@ -22,12 +22,13 @@ def glimpses(model: Explainable, images: Images, targets: Targets, *, spread: fl
     size = image_size(images)
     with explained(model), torch.no_grad():
         tape = Tape()
-        model(images, tape=tape)
+        logits = model(images, tape=tape)
         if not tape.answers:
             raise ValueError(
                 "glimpses follows a moving eye, but this network took no glimpses; use grad_cam, "
                 "which works for networks that see the whole image"
             )
+        check_classes(logits, targets)
         gains = value_gains(tape, targets.to(images.device)).clamp_min(0)
         maps = images.new_zeros(len(images), *size, dtype=gains.dtype)
         for gain, centre, extent in zip(gains.unbind(1), tape.centres, tape.extents, strict=True):

@@ -10,7 +10,7 @@ from torch import Tensor
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import must_have
 from vision_attn.explain.maps import at_least_float32, upsample
-from vision_attn.explain.targets import score
+from vision_attn.explain.targets import check_classes
 from vision_attn.tape import Attended, Tape
 
 Query: TypeAlias = int | tuple[int, int] | None
@@ -37,13 +37,13 @@ def look(model: Explainable, images: Images, method: str, targets: Targets | Non
     must_have(model, "readout", "to_map")
     tape = Tape()
     logits = model(images, tape=tape)
-    if targets is not None:
-        score(logits, targets)
     if not tape.attention:
         raise ValueError(
             f"{method} needs attention, but this network recorded none; use grad_cam, which works "
             f"for any network"
         )
+    if targets is not None:
+        check_classes(logits, targets)
     pooled = model.readout is None
     layers = tape.attention[:-1] if pooled else tape.attention
     reading = tape.attention[-1] if pooled else None
@@ -80,8 +80,11 @@ def weights_in_pieces(
     as long. Accelerators take all images together.
     """
     query, key = at_least_float32(record.query), at_least_float32(record.key)
-    batch, heads, queries, _ = query.shape
-    one = 4 * heads * queries * key.shape[2]
+    # Heads may share keys, and images queries, as the fused kernel allows.
+    batch, heads = torch.broadcast_shapes(query.shape[:2], key.shape[:2])
+    query, key = (x.expand(batch, heads, -1, -1) for x in (query, key))
+    queries = query.shape[2]
+    one = query.element_size() * heads * queries * key.shape[2]
     size = max(CACHE // max(one, 1), 1) if query.device.type == "cpu" else batch
     memory = query.new_empty(min(size, batch), heads, queries, key.shape[2])
     for start in range(0, batch, size):

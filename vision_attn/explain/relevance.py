@@ -1,7 +1,6 @@
 """Attention weighted by the gradient of a score: class-specific explanations."""
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import explained
+from vision_attn.explain.fusing import Heads, Square
 from vision_attn.explain.looks import (
     Looks,
     Query,
@@ -23,9 +23,6 @@ from vision_attn.explain.rollout import roll
 from vision_attn.explain.targets import check, score
 from vision_attn.explain.unreached import SkippingUnreached, reached
 from vision_attn.tape import Attended
-
-Heads: TypeAlias = Float[Tensor, "batch head query key"]
-Layer: TypeAlias = Float[Tensor, "batch query key"]
 
 
 def relevance(model: Explainable, images: Images, targets: Targets, *, query: Query = None) -> Maps:
@@ -103,7 +100,7 @@ def _look(model: Explainable, images: Images, method: str) -> Looks:
     return look(model, images.detach().clone().requires_grad_(), method)
 
 
-def _weighted(looks: Looks, targets: Targets, fuse: Callable[[Heads], Layer]) -> Iterator[Layer]:
+def _weighted(looks: Looks, targets: Targets, fuse: Callable[[Heads], Square]) -> Iterator[Square]:
     """Give G * A, heads fused, of the reading, if there is one, then of each layer, last first.
 
     One differentiation serves all layers; G = (dY/dO) Vᵀ needs no weights in the graph.
@@ -126,15 +123,16 @@ def _weighted(looks: Looks, targets: Targets, fuse: Callable[[Heads], Layer]) ->
 def _fused(
     record: Attended,
     gradient: Float[Tensor, "batch head query value_dim"],
-    fuse: Callable[[Heads], Layer],
-) -> Layer:
+    fuse: Callable[[Heads], Square],
+) -> Square:
     asking = reached(gradient)  # before a head that reads one token, all others ask in vain
     if not asking.all():
         some = _fused(asked_by(record, asking), gradient[:, :, asking], fuse)
         layer = some.new_zeros(len(some), len(asking), some.shape[2])
         layer[:, asking] = some
         return layer
-    gradient, value = at_least_float32(gradient), at_least_float32(record.value)
+    gradient = at_least_float32(gradient)
+    value = at_least_float32(record.value).expand(*gradient.shape[:2], -1, -1)
     parts = []
     for here, weights in weights_in_pieces(record):
         slopes = record._replace(value=value[here]).weight_gradients(gradient[here])
@@ -142,9 +140,9 @@ def _fused(
     return torch.cat(parts)
 
 
-def _positive(heads: Heads) -> Layer:
+def _positive(heads: Heads) -> Square:
     return heads.relu_().mean(1)
 
 
-def _through(row: Float[Tensor, "batch token"], layer: Layer) -> Float[Tensor, "batch token"]:
+def _through(row: Float[Tensor, "batch token"], layer: Square) -> Float[Tensor, "batch token"]:
     return (row[:, None] @ layer)[:, 0]

@@ -64,6 +64,12 @@ def scores(
     return logits.gather(1, own)
 
 
+def check_classes(logits: Tensor, targets: Targets) -> None:
+    """Raise ValueError for a class the network turns out not to have, though no score is wanted."""
+    if logits.ndim == 2:  # of other outputs it is not known what a class is
+        _check_range(targets, logits.shape[1])
+
+
 def _check_range(targets: Tensor, outputs: int | None) -> None:
     wrong = targets < 0
     if outputs is not None:

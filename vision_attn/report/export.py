@@ -1,11 +1,12 @@
 """Maps as files: raw numbers, overlays, a grid an image, and an index that says what is what."""
 
-import glob
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -33,7 +34,6 @@ from vision_attn.spec import Spec
 
 SHORTEST = 224
 """Pixels of an overlay's shorter side at least: smaller images are enlarged to be seen."""
-EXPLAINED = [*METHODS, *BASELINES]
 LEVEL = 2
 """Of PNG compression: four times as fast as the usual 6, for a tenth more bytes."""
 
@@ -55,6 +55,11 @@ class Explained:
     """Rows and columns of the grid that the maps were upsampled from, where the model has one."""
     scores: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
     """Those that are not finite are undefined, and left out."""
+
+    @property
+    def home(self) -> Path:
+        """Where the maps lie in the folder of the export."""
+        return Path(self.model, self.method, self.part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,19 +88,20 @@ def export(
 ) -> list[dict[str, Any]]:
     """Write MODEL/METHOD/NAME.npz and .png for every map, NAME.npz and a grid NAME.png an image.
 
-    `grids` and `overlays` tell whether these pictures are drawn; raw maps always are written.
-    The grid shows maps of earlier calls, by other methods, before these. NAME.npz has the picture,
-    what the models answered and, where given, their `looks`. Then a line a map goes to index.jsonl;
-    these lines are returned, and `flat` in them marks a map without contrast. `outputs` are
-    probabilities by model. Raises ValueError on names that are not plain or not unique, before
-    anything is written.
+    `grids` and `overlays` tell whether these pictures are drawn; raw maps always are written. The
+    grid shows maps of earlier calls, which these do not replace, before these. NAME.npz has the
+    picture, what the models answered and, where given, their `looks`. Then a line a map goes to
+    index.jsonl; these lines are returned, and `flat` in them marks a map without contrast.
+    `outputs` are probabilities by model. Raises ValueError on names that are not plain or not
+    unique, and on earlier maps that cannot be read, before anything is written.
     """
     folder = Path(folder)
     _check_names(batch)
+    earlier = _earlier(explained, batch, folder) if grids else {}
     lines = [line for found in explained for line in _write_maps(found, batch, folder, overlays)]
     _write_images(batch, folder, outputs, looks or {})
     if grids:
-        _write_grids(explained, batch, folder, outputs)
+        _write_grids(explained, earlier, batch, folder, outputs)
     append(folder, lines)
     return lines
 
@@ -113,7 +119,7 @@ def _check_names(batch: Batch) -> None:
 def _write_maps(
     found: Explained, batch: Batch, folder: Path, overlays: bool
 ) -> Iterator[dict[str, Any]]:
-    home = folder / found.model / found.method / found.part
+    home = folder / found.home
     home.mkdir(parents=True, exist_ok=True)
     signed = found.method in SIGNED
     shown, stretches = enlarged(batch.images, found.maps, batch.spec, signed)
@@ -195,6 +201,7 @@ def _write_images(
 
 def _write_grids(
     explained: Sequence[Explained],
+    earlier: Mapping[str, list[Panel]],
     batch: Batch,
     folder: Path,
     outputs: Mapping[str, Float[Tensor, "batch output"]],
@@ -203,8 +210,8 @@ def _write_grids(
     for place, name in enumerate(batch.names):
         here = slice(place, place + 1)
         labels = None if batch.labels is None else batch.labels[here]
-        panels = _earlier(explained, name, batch.hashes[place], folder)
-        panels += [Panel(x.model, x.method, x.maps[here], x.part) for x in explained]
+        panels = [Panel(x.model, x.method, x.maps[here], x.part) for x in explained]
+        panels = [*earlier[name], *panels]
         panels.sort(key=lambda panel: models.index(panel.model))
         masks = None if batch.masks is None else batch.masks[here]
         rows = Rows(batch.images[here], batch.spec, labels, masks)
@@ -213,21 +220,55 @@ def _write_grids(
             figure.savefig(file, format="png", dpi=160, pil_kwargs={"compress_level": LEVEL})
 
 
-def _earlier(
-    explained: Sequence[Explained], name: str, image_hash: str, folder: Path
-) -> list[Panel]:
-    """Read the maps that other calls made of an image, by these models and other methods."""
-    new = {(found.model, found.method, found.part) for found in explained}
-    hashes = {found.model: found.model_hash for found in explained}
-    panels = []
-    file = f"{glob.escape(name)}.npz"
-    for path in sorted({*folder.glob(f"*/*/{file}"), *folder.glob(f"*/*/*/{file}")}):
-        model, method, *parts = path.relative_to(folder).parts[:-1]
-        part = "".join(parts)
-        if model not in hashes or method not in EXPLAINED or (model, method, part) in new:
-            continue
+def _earlier(explained: Sequence[Explained], batch: Batch, folder: Path) -> dict[str, list[Panel]]:
+    """Read the maps of these images by these models that other calls made, by image.
+
+    Maps that are about to be replaced are left out, as are those of another picture: of other
+    content, or cropped or scaled otherwise. Raises ValueError for files that cannot be read.
+    """
+    new = {folder / found.home for found in explained}
+    models = {found.model: (found.model_hash, _picture(found.settings)) for found in explained}
+    places = [place for model in models for place in _below(folder / model, 2) if place not in new]
+    panels: dict[str, list[Panel]] = {}
+    for name, image_hash in zip(batch.names, batch.hashes, strict=True):
+        found = []
+        for path in (place / f"{name}.npz" for place in places):
+            if not path.exists():
+                continue
+            about, values = _read_map(path)
+            of = about["model_hash"], _picture(about["settings"])
+            same = about["image_hash"] == image_hash and values.shape == batch.images.shape[-2:]
+            if same and models.get(about["model"]) == of:
+                part = "".join(path.parent.relative_to(folder / about["model"]).parts[1:])
+                found.append(Panel(about["model"], about["method"], values[None], part))
+        panels[name] = sorted(found, key=lambda panel: _rank(panel.method))
+    return panels
+
+
+def _picture(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings.get("image"), sort_keys=True)
+
+
+def _below(folder: Path, depth: int) -> list[Path]:
+    """List the folders in a folder, and those in these, down to a depth."""
+    if not depth or not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        inner = sorted(folder / entry.name for entry in entries if entry.is_dir())
+    return [place for one in inner for place in (one, *_below(one, depth - 1))]
+
+
+def _read_map(path: Path) -> tuple[dict[str, Any], Maps]:
+    try:
         with np.load(path) as kept:
-            about = json.loads(str(kept["about"]))
-            if (about["image_hash"], about["model_hash"]) == (image_hash, hashes[model]):
-                panels.append(Panel(model, method, torch.from_numpy(kept["map"])[None], part))
-    return sorted(panels, key=lambda panel: EXPLAINED.index(panel.method))
+            return json.loads(str(kept["about"])), torch.from_numpy(kept["map"])
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise ValueError(
+            f"{path} must be a map of an earlier call, but cannot be read ({error}); move it away, "
+            f"or give another folder"
+        ) from None
+
+
+def _rank(method: str) -> int:
+    order = [*METHODS, *BASELINES]
+    return order.index(method) if method in order else len(order)
