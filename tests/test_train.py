@@ -27,7 +27,6 @@ UNMEASURED = {
     "mnist_cluttered_glimpse",
     "mnist_translated_glimpse",
     "scenes_caption_glimpse",
-    "scenes_caption_local",
     "scenes_glimpse",
     "study_data_size",
 }
