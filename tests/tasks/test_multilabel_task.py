@@ -136,7 +136,7 @@ def test_networks_that_tell_labels_are_compared_label_by_label(recipe, monkeypat
     assert "differ in data.crop; vision-attn evaluate" in capsys.readouterr().err
     assert not (folder / "other" / "evaluation").exists()
     assert main([*command, "--maps", "3"]) == 2
-    assert "--maps is for networks that tell one label" in capsys.readouterr().err
+    assert "--maps and --started are for networks that tell one label" in capsys.readouterr().err
     sys.modules.pop("train")
 
 

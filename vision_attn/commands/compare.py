@@ -46,7 +46,9 @@ def compare(
         return _compare_captioners(folders, out, split, device)
     if any(recipe_of(folder).task.name == "multilabel" for folder in folders):
         if maps or started:
-            raise ValueError("--maps is for networks that tell one label an image; leave it out")
+            raise ValueError(
+                "--maps and --started are for networks that tell one label an image; leave them out"
+            )
         return _compare_taggers(folders, out, methods, split, device)
     maps = 500 if maps is None else maps
     clock = time.perf_counter()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from vision_attn.engine.run import Run, flat
 from vision_attn.report.figures import title
 from vision_attn.report.markdown import table
+from vision_attn.report.measure import train_seconds
 
 FREE = {
     "constant": "one caption for all",
@@ -135,7 +136,7 @@ def language_rows(groups: Sequence[Group]) -> list[list[str]]:
     one = groups[0].runs[0].numbers
     rows = [["", "runs", "training s", *(heading for heading, _ in LANGUAGE.values())]]
     for group in groups:
-        seconds = cell([training_seconds(run.run) for run in group.runs], "{:,.0f}".format)
+        seconds = cell([train_seconds(run.run) or 0.0 for run in group.runs], "{:,.0f}".format)
         scores = (
             cell([factor * x for x in group.values(name)], "{:.1f}".format)
             for name, (_, factor) in LANGUAGE.items()
@@ -186,8 +187,3 @@ def cell(values: Sequence[float], write: Callable[[float], str], *, spread: bool
 
 def _deciding(run: Run) -> dict[str, Any]:
     return {k: v for k, v in flat(run.recipe) if k.startswith(SAME) and k != WORKERS}
-
-
-def training_seconds(run: Run) -> float:
-    """Tell how long a run was trained, by the clock."""
-    return max((line.get("seconds", 0.0) for line in run.metrics()), default=0.0)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vision_attn.engine.run import Run, flat, replace
-from vision_attn.report.captioners import training_seconds
 from vision_attn.report.evaluation_text import plain
 from vision_attn.report.figures import title
 from vision_attn.report.markdown import table
+from vision_attn.report.measure import train_seconds
 
 NUMBERS = {  # number: heading
     "average_precision": "mean average precision",
@@ -76,7 +76,9 @@ def check_alike(taggers: Sequence[Tagger]) -> None:
     """Raise ValueError unless all runs were judged by the same images and labels."""
     names = [one.run.folder.resolve().name for one in taggers]
     if len(set(names)) < len(names):
-        raise ValueError(f"a comparison needs runs of different names, got {names}")
+        raise ValueError(
+            f"a comparison needs runs of different names, got {names}; rename a folder"
+        )
     first, *others = (_deciding(one.run) for one in taggers)
     for one, other in zip(taggers[1:], others, strict=True):
         differing = sorted(k for k in {*first, *other} if first.get(k) != other.get(k))
@@ -105,7 +107,7 @@ def _rows(
         there = [value for value in values if value is not None]
         best = min(there) if key in LOWER else max(there)
         rows.append([heading, *(_cell(found, key, best) for found in numbers)])
-    rows.append(["training s", *(f"{training_seconds(one.run):,.0f}" for one in taggers)])
+    rows.append(["training s", *(f"{train_seconds(one.run) or 0:,.0f}" for one in taggers)])
     return rows
 
 
