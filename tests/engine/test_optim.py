@@ -116,6 +116,14 @@ def test_a_rate_for_a_head_that_is_not_trained_is_refused():
         parameter_groups(model, config(head_rate=3.0))
 
 
+def test_a_policy_has_a_rate_of_its_own():
+    model = nn.ModuleDict({"policy": nn.Linear(2, 2), "policymaker": nn.Linear(2, 2)})
+    found = by_name(parameter_groups(model, config(policy_rate=0.1)), model)
+    assert [found[f"{name}.weight"]["lr_scale"] for name in model] == [0.1, 1.0]
+    with pytest.raises(ValueError, match=r"policy_rate=0.1 and a network without one; leave"):
+        parameter_groups(Network(), config(policy_rate=0.1))
+
+
 def test_frozen_parameters_are_left_out_and_not_all_may_be():
     model = Network().requires_grad_(False)
     with pytest.raises(ValueError, match="frozen"):

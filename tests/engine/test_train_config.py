@@ -19,6 +19,7 @@ from vision_attn.engine.config import TrainConfig
         ({"momentum": 0.95}, "momentum is for sgd, lars and muon.*adamw"),
         ({"layer_decay": 1.1}, "layer_decay must be in"),
         ({"head_rate": 0.0}, "head_rate must be positive"),
+        ({"policy_rate": -1.0}, "policy_rate must be positive, got -1.0"),
         ({"patience": 0}, "patience must be 1 or more evaluations"),
         ({"clip": 0.0}, "clip must be positive or null"),
         ({"ema": 1.0}, "ema must be in"),

@@ -44,6 +44,20 @@ def test_a_tape_tells_of_every_glimpse(policy, core):
     assert len(tape.looks) == (chosen if policy == "categorical" else 0)
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_convolutions_may_see_what_the_retina_has(policy):
+    network = build(policy=policy, size=5, channels=(4, 6))
+    (first, _, second, _, _, last) = network.sensor.what
+    patches = torch.randn(7, 2, 5, 5, generator=torch.Generator().manual_seed(1))
+    seen = first(patches).relu()
+    assert seen.shape == (7, 4, 3, 3)
+    seen = second(seen).relu()
+    assert seen.shape == (7, 6, 2, 2)
+    torch.testing.assert_close(network.sensor._what(patches), last(seen.flatten(1)))
+    loss = F.cross_entropy(run(network)[0], LABELS)
+    assert all(x.abs().sum() > 0 for x in torch.autograd.grad(loss, [first.weight, last.weight]))
+
+
 @pytest.mark.parametrize("policy", SAMPLED)
 def test_cross_entropy_never_reaches_the_policy_and_rewards_do(policy):
     network = build(policy=policy, first="context", scales=2)
@@ -156,6 +170,7 @@ def test_who_has_enough_keeps_the_answer():
     [
         ({"glimpses": 0}, "glimpses must be 1 or more"),
         ({"growth": 0.5}, "growth must be at least 1"),
+        ({"channels": (4, 0)}, r"channels must be 1 or more each, got \(4, 0\)"),
         ({"hidden": 7}, "hidden must be a positive even number"),
         ({"core": "transformer", "heads": 5}, "heads must divide hidden"),
         ({"depth": 2}, "depth belongs to core=transformer"),

@@ -43,6 +43,9 @@ class TrainConfig(Config):
     """Factor on the rate per layer from the head back, (0, 1]; None for one rate."""
     head_rate: float = 1.0
     """Factor on the rate of the output layer, for one that starts fresh on a trained network."""
+    policy_rate: float = 1.0
+    """Factor on the rate of a policy that chooses where to look: rewards are noise at first, and at
+    the full rate of the network it may drift to the border, where it stays."""
     clip: float | None = 1.0
     """Largest norm of the gradient; None for no clipping."""
     ema: float | None = None
@@ -131,6 +134,8 @@ class TrainConfig(Config):
             yield f"layer_decay must be in (0, 1] or null, got {self.layer_decay}"
         if not 0 < self.head_rate < math.inf:
             yield f"head_rate must be positive, got {self.head_rate}"
+        if not 0 < self.policy_rate < math.inf:
+            yield f"policy_rate must be positive, got {self.policy_rate}"
         if self.clip is not None and not 0 < self.clip < math.inf:
             yield f"clip must be positive or null, got {self.clip}"
         if self.ema is not None and not 0 < self.ema < 1:

@@ -16,6 +16,8 @@ from vision_attn.engine.muon import Muon
 
 HEAD = re.compile(r"(^|\.)(head|head_dist|fc|classifier)\.")
 """Output layers, by timm's names; Muon leaves them to AdamW, and layer decay to the full rate."""
+POLICY = re.compile(r"(^|\.)policy\.")
+"""What chooses where to look next."""
 BLOCK = re.compile(r"(?:^|\.)(?:blocks\.|layer)(\d+)\.")
 """A transformer's block or a ResNet's stage, by timm's names."""
 STEM = re.compile(
@@ -90,12 +92,13 @@ def parameter_groups(task: nn.Module, config: TrainConfig) -> list[dict[str, Any
 
 
 def rate_shares(task: nn.Module, config: TrainConfig) -> dict[str, float]:
-    """Give the factor on the rate of each trainable parameter: by its layer, and for the head.
+    """Give the factor on the rate of each trainable parameter: by its layer, and by what it does.
 
-    Raises ValueError if nothing is trainable, or there are no layers, or no head, to tell apart.
+    Raises ValueError if nothing is trainable, or what a factor is for is not there.
     """
     names = [name for name, x in task.named_parameters() if x.requires_grad]
     heads = {name for name in names if HEAD.search(name)}
+    policies = {name for name in names if POLICY.search(name)}
     if not names:
         raise ValueError("nothing to train: every parameter of the task is frozen")
     if config.head_rate != 1 and not heads:
@@ -103,7 +106,13 @@ def rate_shares(task: nn.Module, config: TrainConfig) -> dict[str, float]:
             f"head_rate is for a trained output layer named head, head_dist, fc or classifier, got "
             f"head_rate={config.head_rate} and no such layer; leave head_rate at 1"
         )
-    shares = {name: config.head_rate if name in heads else 1.0 for name in names}
+    if config.policy_rate != 1 and not policies:
+        raise ValueError(
+            f"policy_rate is for a policy that learns where to look, got policy_rate="
+            f"{config.policy_rate} and a network without one; leave policy_rate at 1"
+        )
+    shares = dict.fromkeys(names, 1.0)
+    shares |= dict.fromkeys(heads, config.head_rate) | dict.fromkeys(policies, config.policy_rate)
     if config.layer_decay is not None:
         depths = layer_depths([name for name, _ in task.named_parameters()])
         for name in names:

@@ -1,7 +1,5 @@
 """Where a decoder looks before it names the next word: at regions, or through a retina."""
 
-import itertools
-import math
 from typing import NamedTuple, Protocol
 
 import torch
@@ -13,6 +11,7 @@ from vision_attn.attention.look import Look, hard, peak, soft, straight_through
 from vision_attn.attention.multihead import join_heads
 from vision_attn.attention.window import Everywhere, Monotonic, Predictive, Window
 from vision_attn.models.caption_config import GlimpseDecoderConfig, LSTMDecoderConfig, RetinaConfig
+from vision_attn.models.patch_encoder import patch_encoder
 from vision_attn.models.retina import Retina
 
 
@@ -151,12 +150,7 @@ class GlimpseGaze(nn.Module):
         super().__init__()
         dim = config.dim
         self.retina, self.sigma = retina, config.sigma
-        widths = [channels * retina.scales, *retina.channels]
-        layers: list[nn.Module] = []
-        for before, width in itertools.pairwise(widths):
-            layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), nn.ReLU()]
-        side = math.ceil(retina.size / 2 ** len(retina.channels))
-        self.what = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * side**2, dim))
+        self.what = patch_encoder(retina.size, channels * retina.scales, retina.channels, dim)
         self.where = nn.Linear(2, dim)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.policy = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 2))

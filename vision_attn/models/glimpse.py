@@ -1,5 +1,7 @@
 """The network with a moving eye: look, join, answer, choose the next place, look again."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from vision_attn.models.core import LSTMCore, RecurrentCore, TransformerCore
 from vision_attn.models.eye import RetinalEye, Seen, SoftEye
 from vision_attn.models.glimpse_config import SAMPLED, SOFT, GlimpseConfig
+from vision_attn.models.patch_encoder import patch_encoder
 from vision_attn.spec import Spec
 from vision_attn.tape import Tape
 
@@ -17,12 +20,17 @@ NO_FEATURES = "a network with a moving eye has no features that lie over the ima
 class Sensor(nn.Module):
     """Make one vector of what was seen and where.
 
-    Mnih 2014, section 4's glimpse network (arXiv:1406.6247).
+    Mnih 2014, section 4's glimpse network (arXiv:1406.6247); with `widths`, convolutions see.
     """
 
-    def __init__(self, what: int, where: int, dim: int):
+    def __init__(self, size: int, channels: int, widths: Sequence[int], where: int, dim: int):
         super().__init__()
-        self.what1, self.what2 = nn.Linear(what, dim // 2), nn.Linear(dim // 2, dim)
+        self.what: nn.Module | None = None
+        if widths:
+            self.what = patch_encoder(size, channels, widths, dim)
+        else:
+            self.what1 = nn.Linear(channels * size**2, dim // 2)
+            self.what2 = nn.Linear(dim // 2, dim)
         self.where1, self.where2 = nn.Linear(where, dim // 2), nn.Linear(dim // 2, dim)
 
     def forward(
@@ -30,8 +38,12 @@ class Sensor(nn.Module):
         patches: Float[Tensor, "batch channel row column"],
         where: Float[Tensor, "batch number"],
     ) -> Float[Tensor, "batch dim"]:
-        what = self.what2(F.relu(self.what1(patches.flatten(1))))
-        return F.relu(what + self.where2(F.relu(self.where1(where))))
+        return F.relu(self._what(patches) + self.where2(F.relu(self.where1(where))))
+
+    def _what(self, patches: Tensor) -> Float[Tensor, "batch dim"]:
+        if self.what is not None:
+            return self.what(patches)
+        return self.what2(F.relu(self.what1(patches.flatten(1))))
 
 
 class GlimpseNet(nn.Module):
@@ -51,7 +63,8 @@ class GlimpseNet(nn.Module):
         dim = config.hidden
         soft = config.policy in SOFT
         self.eye = SoftEye(config) if soft else RetinalEye(config, spec.channels)
-        self.sensor = Sensor(config.scales * spec.channels * config.size**2, self.eye.numbers, dim)
+        channels = config.scales * spec.channels
+        self.sensor = Sensor(config.size, channels, config.channels, self.eye.numbers, dim)
         self.core: RecurrentCore | LSTMCore | TransformerCore
         match config.core:
             case "rnn":

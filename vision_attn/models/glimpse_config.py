@@ -31,6 +31,9 @@ class GlimpseConfig(Config):
     """Patches of a glimpse, each wider than the last; 1 for draw and spatial_transformer."""
     growth: float = 2.0
     """Width of a patch over that of the next finer one, at least 1."""
+    channels: tuple[int, ...] = ()
+    """Widths of convolutions on the patches, each of which halves the side; none, as in the paper,
+    for linear layers."""
     policy: Literal[
         "gaussian", "categorical", "random", "centre", "draw", "spatial_transformer"
     ] = "gaussian"
@@ -63,6 +66,8 @@ class GlimpseConfig(Config):
         for name in ("glimpses", "size", "scales", "grid", "depth", "heads"):
             if getattr(self, name) < 1:
                 yield f"{name} must be 1 or more, got {getattr(self, name)}"
+        if self.channels and min(self.channels) < 1:
+            yield f"channels must be 1 or more each, got {self.channels}"
         if self.growth < 1:
             yield f"growth must be at least 1, got {self.growth}"
         if self.hidden < 2 or self.hidden % 2:

@@ -195,6 +195,13 @@ class ViT(nn.Module):
         return last.norm1
 
     @property
+    def last_look(self) -> nn.Module | None:
+        """The layer after which nothing attends any more; None if that is the head."""
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        return last.attn if self.attn_pool is None else None
+
+    @property
     def readout(self) -> Float[Tensor, " token"] | None:
         """Which tokens the head reads; None if it attends (the last record on the tape)."""
         if self.attn_pool is not None:
