@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from vision_attn.explain.capture import recorded
 from vision_attn.explain.contract import Explainable, Images
+from vision_attn.explain.ending import Enough
 from vision_attn.explain.layout import lay_map, lay_tokens
 from vision_attn.explain.maps import image_size
-from vision_attn.explain.places import Places, Size, find
+from vision_attn.explain.places import Places, Size, count_outputs, find
 from vision_attn.tape import Attended, Tape
 
 UNKNOWN = Places(
@@ -121,8 +122,12 @@ class Adapted(nn.Module):
                 f"and a head that reads a mean of it, but {self._name} has "
                 f"{self._places.undefined}; use grad_cam"
             )
-        with recorded(self.network) as records:
-            logits = self._logits(images)
+        try:
+            with recorded(self.network) as records:
+                logits = self._logits(images)
+        except Enough:
+            tape.attention.extend(self._checked(records, image_size(images)))
+            raise
         tape.attention.extend(self._checked(records, image_size(images)))
         return logits
 
@@ -140,6 +145,16 @@ class Adapted(nn.Module):
         """
         readout, weight = self._places.readout, next(self.network.parameters(), None)
         return readout if readout is None or weight is None else readout.to(weight.device)
+
+    @property
+    def last_look(self) -> nn.Module | None:
+        """The layer after which this network attends no more; None where that is not sure."""
+        return None if self.outputs is None else self._places.last_look
+
+    @property
+    def outputs(self) -> int | None:
+        """How many classes the network tells apart; None unless it ends in a linear layer."""
+        return count_outputs(self.network)
 
     def to_map(
         self, activation: Tensor, image_size: Size

@@ -14,31 +14,33 @@ from vision_attn.tape import Attended
 
 Heads: TypeAlias = Float[Tensor, "batch head query key"]
 Square: TypeAlias = Float[Tensor, "batch query key"]
+Fuse: TypeAlias = Callable[[Heads], Square]
 
 ROOM = 2**23
 """Bytes of one layer's matrices; larger ones are not kept but computed when they are asked for."""
 
 
-class Fusing(TorchFunctionMode):
-    """Keep, of attention that runs meanwhile, the weights, made one matrix of all heads by `fuse`.
+class Keeping(TorchFunctionMode):
+    """Keep one matrix of each attention that runs meanwhile, its heads made one by `fuse`.
 
     PyTorch's kernel throws the weights away, and on a CPU to compute them a second time takes
-    longer than to do without that kernel. Accelerators, gradients, half precision, keys that are
-    hidden or shared, and long sequences are left to it. Both agree to rounding.
+    longer than to do without that kernel. Accelerators, half precision, keys that are hidden or
+    shared, and long sequences are left to it. Both agree to rounding.
     """
 
-    def __init__(self, fuse: Callable[[Heads], Square]):
+    def __init__(self, fuse: Fuse):
         super().__init__()
         self._fuse = fuse
-        self._kept: dict[int, tuple[Attended, Square]] = {}  # by the output, which stays alive
+        # By the output, which stays alive: what ran, and its matrix in parts, a few images each.
+        self._kept: dict[int, tuple[Attended, list[Square]]] = {}
 
     def kept(self, record: Attended) -> Square | None:
         """Give the matrix of a record, if what it was computed from is what ran."""
-        ran, matrix = self._kept.get(id(record.output), (None, None))
-        parts = ("query", "key", "bias")
-        if ran is None or any(getattr(ran, x) is not getattr(record, x) for x in parts):
+        ran, parts = self._kept.get(id(record.output), (None, []))
+        told = ("query", "key", "bias")
+        if not parts or any(getattr(ran, x) is not getattr(record, x) for x in told):
             return None
-        return matrix
+        return torch.cat(parts)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -59,7 +61,8 @@ class Fusing(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Float[Tensor, "batch head query value_dim"]:
-        if dropout_p or is_causal or enable_gqa or not _pays(query, key, value, attn_mask):
+        used = dropout_p or is_causal or enable_gqa
+        if used or not _is_plain(query, key, value, attn_mask) or not self._pays(query, attn_mask):
             return F.scaled_dot_product_attention(
                 query,
                 key,
@@ -70,19 +73,43 @@ class Fusing(TorchFunctionMode):
                 scale=scale,
                 enable_gqa=enable_gqa,
             )
-        batch, heads, queries, width = query.shape
-        output = value.new_empty(batch, queries, heads, value.shape[3]).transpose(1, 2)
-        scale = width**-0.5 if scale is None else scale
-        record = Attended(query, key, value, output, scale, attn_mask)
-        parts = []
-        for here, weights in weights_in_pieces(record):
+        parts: list[Square] = []
+        scale = query.shape[3] ** -0.5 if scale is None else scale
+        ran = Attended(query, key, value, value, scale, attn_mask)
+        output = self._run(ran, parts)
+        self._kept[id(output)] = ran._replace(output=output), parts
+        return output
+
+    def _pays(self, query: Tensor, bias: Tensor | None) -> bool:
+        """Tell whether this attention is one to keep."""
+        raise NotImplementedError
+
+    def _run(
+        self, ran: Attended, parts: list[Square]
+    ) -> Float[Tensor, "batch head query value_dim"]:
+        """Compute the output of a record that has none yet; its matrix goes to `parts`."""
+        raise NotImplementedError
+
+
+class Fusing(Keeping):
+    """Keep the weights, where nothing is differentiated."""
+
+    def _pays(self, query: Tensor, bias: Tensor | None) -> bool:
+        return not torch.is_grad_enabled()
+
+    def _run(
+        self, ran: Attended, parts: list[Square]
+    ) -> Float[Tensor, "batch head query value_dim"]:
+        value = ran.value
+        output = torch.empty_like(value.transpose(1, 2), memory_format=torch.contiguous_format)
+        output = output.transpose(1, 2)
+        for here, weights in weights_in_pieces(ran):
             output[here] = weights @ value[here]
             parts.append(self._fuse(weights))
-        self._kept[id(output)] = record, torch.cat(parts)
         return output
 
 
-def _pays(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> bool:
+def _is_plain(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> bool:
     return (
         query.ndim == 4
         and query.device.type == "cpu"
@@ -90,7 +117,6 @@ def _pays(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> boo
         and query.dtype == key.dtype == value.dtype
         and query.shape[:2] == key.shape[:2] == value.shape[:2]
         and query.shape[3] == value.shape[3]
-        and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and query.element_size() * len(query) * query.shape[2] * key.shape[2] <= ROOM
         and (bias is None or (bias.dtype == query.dtype and bool(bias.isfinite().all())))

@@ -8,9 +8,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
+from vision_attn.explain.ending import ending_after
 from vision_attn.explain.frozen import must_have
 from vision_attn.explain.maps import at_least_float32, upsample
-from vision_attn.explain.targets import check_classes
+from vision_attn.explain.targets import check_classes, told_outputs
 from vision_attn.tape import Attended, Tape
 
 Query: TypeAlias = int | tuple[int, int] | None
@@ -23,27 +24,44 @@ CACHE = 2**20
 class Looks(NamedTuple):
     """Keep what a forward pass looked at: self-attention in order, and how the head reads."""
 
-    logits: Float[Tensor, "batch output"]
     layers: list[Attended]
     reading: Attended | None
     """The single query of a head that pools by attention."""
 
 
 def look(model: Explainable, images: Images, method: str, targets: Targets | None = None) -> Looks:
-    """Run the network once and record its attention; ValueError where `method` is undefined.
+    """Run the network as far as it looks; ValueError where `method` is undefined.
 
-    A map may be the same for all targets, but these must be classes of the network all the same.
+    A map may be the same for all targets, but these must be classes of the network all the same:
+    one that does not tell how many it has runs to its end.
     """
+    must_have(model, "readout", "to_map")
+    tape, last = Tape(), getattr(model, "last_look", None)
+    unknown = targets is not None and told_outputs(model) is None
+    with ending_after(None if unknown else last):
+        logits = model(images, tape=tape)
+        if targets is not None:
+            check_classes(logits, targets)
+    return _looks(model, tape, len(images), method)
+
+
+def look_and_answer(
+    model: Explainable, images: Images, method: str
+) -> tuple[Float[Tensor, "batch output"], Looks]:
+    """Run the whole network and record its attention; ValueError where `method` is undefined."""
     must_have(model, "readout", "to_map")
     tape = Tape()
     logits = model(images, tape=tape)
+    return logits, _looks(model, tape, len(images), method)
+
+
+def _looks(model: Explainable, tape: Tape, images: int, method: str) -> Looks:
+    """Make sure that the records can be followed."""
     if not tape.attention:
         raise ValueError(
             f"{method} needs attention, but this network recorded none; use grad_cam, which works "
             f"for any network"
         )
-    if targets is not None:
-        check_classes(logits, targets)
     pooled = model.readout is None
     layers = tape.attention[:-1] if pooled else tape.attention
     reading = tape.attention[-1] if pooled else None
@@ -54,13 +72,13 @@ def look(model: Explainable, images: Images, method: str, targets: Targets | Non
         )
     shapes = [(len(x.query), x.query.shape[2], x.key.shape[2]) for x in layers]
     tokens = tape.attention[-1].key.shape[2]
-    if any(shape != (len(images), tokens, tokens) for shape in shapes):
+    if any(shape != (images, tokens, tokens) for shape in shapes):
         raise ValueError(
             f"{method} needs every layer to attend over the same {tokens} tokens of each image, "
             f"got (batch, query, key) = {sorted(set(shapes))}; use grad_cam for windowed or "
             f"pooled attention"
         )
-    return Looks(logits, layers, reading)
+    return Looks(layers, reading)
 
 
 def weights_of(record: Attended) -> Float[Tensor, "batch head query key"]:
@@ -110,8 +128,8 @@ def starting_row(
     """
     if query is None and reading is not None:
         return reading
-    like = at_least_float32(looks.logits.detach())
-    tokens = (looks.reading or looks.layers[-1]).key.shape[2]
+    last = looks.reading or looks.layers[-1]
+    like, tokens = at_least_float32(last.query.detach()), last.key.shape[2]
     grid = token_grid(model, tokens, image_size, like.device)
     if query is None:
         row = _readout(model, tokens, grid)

@@ -40,6 +40,8 @@ class Places:
     """Whether a feature map that could be read either way has its channels on the last axis."""
     attention_layers: int = 0
     """How many records a forward pass must give, pooling by attention included."""
+    last_look: nn.Module | None = None
+    """The layer after which nothing attends any more, where the library's own code says so."""
     readout: Float[Tensor, " token"] | None = None
     undefined: str = ""
     """Why the methods of attention are undefined, if the network attends at all."""
@@ -71,9 +73,27 @@ def _timm_sequence(network: Any) -> Places | None:
         prefix_tokens=prefix,
         grid=embed.dynamic_feat_size,
         attention_layers=len(network.blocks) + (pool is not None),
+        last_look=_last_look(network, "attn", network.blocks) if pool is None else None,
         readout=readout,
         undefined=undefined,
     )
+
+
+def _last_look(network: nn.Module, name: str, blocks: Any) -> nn.Module | None:
+    """Find the last block's attention, in networks that nobody has made another class of."""
+    its_own = type(network).__module__.startswith(("timm.models.", "torchvision.models."))
+    return getattr(blocks[-1], name, None) if its_own else None
+
+
+def count_outputs(network: Any) -> int | None:
+    """Count the outputs of the head that timm's or torchvision's network has, if it is linear."""
+    head = getattr(network, "heads", None)
+    if hasattr(network, "get_classifier"):
+        head = network.get_classifier()
+    if isinstance(head, nn.Sequential):
+        head = head[-1]
+    head = head[0] if isinstance(head, tuple) else head
+    return head.out_features if isinstance(head, nn.Linear) else None
 
 
 def _timm_reads(network: Any) -> str:
@@ -99,6 +119,7 @@ def _torchvision_sequence(network: Any) -> Places | None:
         prefix_tokens=1,
         grid=grid,
         attention_layers=len(layers),
+        last_look=_last_look(network, "self_attention", layers),
         readout=_readout("token", 1, rows * columns),
     )
 

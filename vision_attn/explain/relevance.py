@@ -1,6 +1,6 @@
 """Attention weighted by the gradient of a score: class-specific explanations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -12,17 +12,15 @@ from vision_attn.explain.fusing import Heads, Square
 from vision_attn.explain.looks import (
     Looks,
     Query,
-    asked_by,
-    look,
+    look_and_answer,
     row_map,
     starting_row,
-    weights_in_pieces,
 )
-from vision_attn.explain.maps import at_least_float32, image_size
+from vision_attn.explain.maps import image_size
 from vision_attn.explain.rollout import roll
+from vision_attn.explain.slopes import FusingSlopes
 from vision_attn.explain.targets import check, score
-from vision_attn.explain.unreached import SkippingUnreached, reached
-from vision_attn.tape import Attended
+from vision_attn.explain.unreached import SkippingUnreached
 
 
 def relevance(model: Explainable, images: Images, targets: Targets, *, query: Query = None) -> Maps:
@@ -34,9 +32,9 @@ def relevance(model: Explainable, images: Images, targets: Targets, *, query: Qu
     Chefer 2021, equations 5 and 6 (arXiv:2103.15679).
     """
     check(model, images, targets)
-    with explained(model), SkippingUnreached():
-        looks = _look(model, images, "relevance")
-        weighted = _weighted(looks, targets, _positive)
+    with explained(model), SkippingUnreached(), FusingSlopes(_positive) as fusing:
+        logits, looks = _look(model, images, "relevance")
+        weighted = _weighted(score(logits, targets), looks, fusing)
         with torch.no_grad():
             reading = next(weighted)[:, 0] if looks.reading else None
             row = starting_row(model, looks, image_size(images), query, reading)
@@ -61,9 +59,9 @@ def gradient_rollout(
     whose code normalises columns.
     """
     check(model, images, targets)
-    with explained(model), SkippingUnreached():
-        looks = _look(model, images, "gradient_rollout")
-        weighted = _weighted(looks, targets, lambda heads: heads.mean(1).relu_())
+    with explained(model), SkippingUnreached(), FusingSlopes(_positive_mean) as fusing:
+        logits, looks = _look(model, images, "gradient_rollout")
+        weighted = _weighted(score(logits, targets), looks, fusing)
         with torch.no_grad():
             reading = next(weighted)[:, 0] if looks.reading else None
             row = starting_row(model, looks, image_size(images), query, reading)
@@ -82,10 +80,10 @@ def attention_gradient(
     Chefer 2021, equation 5 (arXiv:2103.15679).
     """
     check(model, images, targets)
-    with explained(model), SkippingUnreached():
-        looks = _look(model, images, "attention_gradient")
+    with explained(model), SkippingUnreached(), FusingSlopes(_positive) as fusing:
+        logits, looks = _look(model, images, "attention_gradient")
         looks = looks._replace(layers=looks.layers[-1:])
-        weighted = _weighted(looks, targets, _positive)
+        weighted = _weighted(score(logits, targets), looks, fusing)
         with torch.no_grad():
             reading = next(weighted)[:, 0] if looks.reading else None
             row = starting_row(model, looks, image_size(images), query, reading)
@@ -94,21 +92,22 @@ def attention_gradient(
             return row_map(model, row, image_size(images))
 
 
-def _look(model: Explainable, images: Images, method: str) -> Looks:
+def _look(model: Explainable, images: Images, method: str) -> tuple[Tensor, Looks]:
     # No weight takes a gradient, so the images must, for the graph to reach the first layer; a
     # copy of them, because those from inference mode never can.
-    return look(model, images.detach().clone().requires_grad_(), method)
+    return look_and_answer(model, images.detach().clone().requires_grad_(), method)
 
 
-def _weighted(looks: Looks, targets: Targets, fuse: Callable[[Heads], Square]) -> Iterator[Square]:
+def _weighted(
+    scores: Float[Tensor, " batch"], looks: Looks, fusing: FusingSlopes
+) -> Iterator[Square]:
     """Give G * A, heads fused, of the reading, if there is one, then of each layer, last first.
 
     One differentiation serves all layers; G = (dY/dO) Vᵀ needs no weights in the graph.
     """
     records = [*looks.layers, looks.reading] if looks.reading else looks.layers
-    total = score(looks.logits, targets).sum()
     outputs = [record.output for record in records]
-    gradients = torch.autograd.grad(total, outputs, allow_unused=True)
+    gradients = torch.autograd.grad(scores.sum(), outputs, allow_unused=True)
     lost = [index for index, gradient in enumerate(gradients) if gradient is None]
     if lost:
         raise ValueError(
@@ -116,32 +115,15 @@ def _weighted(looks: Looks, targets: Targets, fuse: Callable[[Heads], Square]) -
             f"{len(records)}; records must hold the very tensors that the network goes on with"
         )
     pairs = zip(reversed(records), reversed(gradients), strict=True)
-    return (_fused(record, gradient, fuse) for record, gradient in pairs)
-
-
-@torch.no_grad()
-def _fused(
-    record: Attended,
-    gradient: Float[Tensor, "batch head query value_dim"],
-    fuse: Callable[[Heads], Square],
-) -> Square:
-    asking = reached(gradient)  # before a head that reads one token, all others ask in vain
-    if not asking.all():
-        some = _fused(asked_by(record, asking), gradient[:, :, asking], fuse)
-        layer = some.new_zeros(len(some), len(asking), some.shape[2])
-        layer[:, asking] = some
-        return layer
-    gradient = at_least_float32(gradient)
-    value = at_least_float32(record.value).expand(*gradient.shape[:2], -1, -1)
-    parts = []
-    for here, weights in weights_in_pieces(record):
-        slopes = record._replace(value=value[here]).weight_gradients(gradient[here])
-        parts.append(fuse(slopes.mul_(weights)))
-    return torch.cat(parts)
+    return (fusing.slopes(record, gradient) for record, gradient in pairs)
 
 
 def _positive(heads: Heads) -> Square:
-    return heads.relu_().mean(1)
+    return heads.relu().mean(1)
+
+
+def _positive_mean(heads: Heads) -> Square:
+    return heads.mean(1).relu_()
 
 
 def _through(row: Float[Tensor, "batch token"], layer: Square) -> Float[Tensor, "batch token"]:

@@ -72,7 +72,7 @@ def patch_rollout(
     fusing = Fusing(partial(fuse, fusion=fusion))
     with explained(model), torch.no_grad(), fusing:
         looks = look(model, images, "rollout")
-        tokens, like = looks.layers[-1].key.shape[2], looks.logits
+        tokens, like = looks.layers[-1].key.shape[2], looks.layers[-1].query
         patches = token_grid(model, tokens, size, like.device).flatten()
         rows = torch.eye(tokens, device=like.device)[patches].expand(len(images), -1, -1)
         layers = (fused(record, fusion, fusing) for record in reversed(looks.layers))

@@ -20,8 +20,8 @@ def predicted(model: Explainable, images: Images) -> Targets:
 def check(model: Explainable, images: Images, targets: Targets) -> None:
     """Raise ValueError unless there is one class an image, each an output of the network.
 
-    How many outputs there are is known here if the network carries a `spec`; `score` finds it
-    out for any other.
+    How many outputs there are is known here if the network tells; `score` finds it out for any
+    other.
     """
     if images.ndim != 4:
         raise ValueError(
@@ -38,7 +38,13 @@ def check(model: Explainable, images: Images, targets: Targets) -> None:
             f"targets must name one class an image, got targets of shape {tuple(targets.shape)} "
             f"for {len(images)} images"
         )
-    _check_range(targets, getattr(getattr(model, "spec", None), "outputs", None))
+    _check_range(targets, told_outputs(model))
+
+
+def told_outputs(model: Explainable) -> int | None:
+    """Give the number of outputs that a network tells of itself, by its `spec` or `outputs`."""
+    outputs = getattr(getattr(model, "spec", model), "outputs", None)
+    return outputs if isinstance(outputs, int) else None
 
 
 def score(logits: Float[Tensor, "batch output"], targets: Targets) -> Float[Tensor, " batch"]:
