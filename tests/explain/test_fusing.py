@@ -154,3 +154,11 @@ def test_rollout_is_the_same_whether_weights_are_kept_or_computed_again(
         assert given == [None] * kept
         torch.testing.assert_close(again, while_running)
         torch.testing.assert_close(patch_rollout(network, images), patches)
+
+
+def test_one_query_may_ask_all_keys():
+    query, key, value = drawn()
+    fused, ran = attend(query[:, :, :1], key, value)
+    expected = F.scaled_dot_product_attention(query[:, :, :1], key, value)
+    torch.testing.assert_close(ran.output, expected)
+    torch.testing.assert_close(fused.kept(ran), ran.weights().mean(1))

@@ -1,6 +1,7 @@
 """Class activation maps: feature maps of one layer, weighted by what the score takes from them."""
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -8,10 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vision_attn.explain.behind import only_read
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import explained, must_have
+from vision_attn.explain.looks import token_grid
 from vision_attn.explain.maps import at_least_float32, image_size, upsample
 from vision_attn.explain.reach import check_reach, where_instead
+from vision_attn.explain.shifting import Shifting
 from vision_attn.explain.targets import check, check_classes, scores
 from vision_attn.explain.unreached import SkippingUnreached
 from vision_attn.explain.weighing import (
@@ -120,16 +124,12 @@ def class_maps(
     Nothing is kept for the gradient before `cam_layer`, and only what follows it is run backwards:
     once for up to `AT_ONCE` classes.
     """
-    if classes.ndim != 2 or not classes.shape[1]:
-        raise ValueError(
-            f"classes must name one or more classes an image, got shape {tuple(classes.shape)}"
-        )
-    for targets in classes.unbind(1):
-        check(model, images, targets)
+    _check_each(model, images, classes)
     size = image_size(images)
-    # What several classes share is run for all at once, which cannot ask what each one reaches.
     alone = classes.shape[1] == 1
-    with explained(model), SkippingUnreached() if alone else nullcontext():
+    # What several classes share is run for all at once, which cannot ask what each one reaches.
+    skipping = SkippingUnreached() if alone else nullcontext()
+    with explained(model), skipping, _only_read(model, together=not alone):
         leaf, logits = hear(model, images)
         if not logits.requires_grad:
             advice = where_instead(model, images, classes[:, 0], leaf.shape)
@@ -139,8 +139,29 @@ def class_maps(
         for some in classes.split(AT_ONCE, dim=1):
             on_maps = check_reach(model, images, some, _gradients(leaf, logits, some))
             grids += [weigh(activation, at_least_float32(on_map)) for on_map in on_maps]
+    return _upsampled(grids, size)
+
+
+def _check_each(model: Explainable, images: Images, classes: Int[Tensor, "batch class"]) -> None:
+    if classes.ndim != 2 or not classes.shape[1]:
+        raise ValueError(
+            f"classes must name one or more classes an image, got shape {tuple(classes.shape)}"
+        )
+    for targets in classes.unbind(1):
+        check(model, images, targets)
+
+
+def _only_read(model: Explainable, *, together: bool) -> AbstractContextManager[object]:
+    # What the layer itself gives must be whole, so nothing is left out before it has run.
+    must_have(model, "cam_layer", "to_map")
+    return only_read(model, after=model.cam_layer, together=together)
+
+
+def _upsampled(
+    grids: list[Grids], size: tuple[int, int]
+) -> Float[Tensor, "batch class height width"]:
     maps = upsample(torch.stack(grids, dim=1).flatten(0, 1), size)
-    return maps.unflatten(0, (len(images), -1))
+    return maps.unflatten(0, (-1, len(grids)))
 
 
 def _gradients(
@@ -162,7 +183,42 @@ def grad_cam_classes(
     model: Explainable, images: Images, classes: Int[Tensor, "batch class"]
 ) -> Float[Tensor, "batch class height width"]:
     """Give Grad-CAM for several classes of each image at the price of one."""
-    return class_maps(by_mean_gradient, model, images, classes)
+    _check_each(model, images, classes)
+    maps = None
+    if classes.shape[1] > 1 and getattr(model, "last_look", None) is not None:
+        maps = _from_sums(model, images, classes)
+    return class_maps(by_mean_gradient, model, images, classes) if maps is None else maps
+
+
+def _from_sums(
+    model: Explainable, images: Images, classes: Int[Tensor, "batch class"]
+) -> Float[Tensor, "batch class height width"] | None:
+    """Do Grad-CAM with the gradient summed over patches, which is all that it needs.
+
+    None where that is 0, which another way can say why, or where the layer gives no tokens.
+    """
+    size = image_size(images)
+    with explained(model), _only_read(model, together=True), Shifting() as shifting:
+
+        def move(leaf: Tensor) -> Tensor:
+            if leaf.ndim != 3:
+                return leaf.clone()
+            return shifting.move(
+                leaf, token_grid(model, leaf.shape[1], size, leaf.device).flatten()
+            )
+
+        leaf, logits = hear(model, images, move)
+        if shifting.shift is None or not logits.requires_grad:
+            return None
+        activation = at_least_float32(model.to_map(leaf.detach(), size))
+        patches, grids = activation[0, 0].numel(), []
+        for some in classes.split(AT_ONCE, dim=1):
+            sums = at_least_float32(_gradients(shifting.shift, logits, some)).flatten(2)
+            if not sums.any(2).all():
+                return None
+            means = sums[..., None, None] / patches
+            grids += [by_mean_gradient(activation, mean) for mean in means]
+    return _upsampled(grids, size)
 
 
 class Heard(NamedTuple):
@@ -172,8 +228,13 @@ class Heard(NamedTuple):
     logits: Float[Tensor, "batch output"]
 
 
-def hear(model: Explainable, images: Images) -> Heard:
-    """Run the network once, its graph starting at the output of `cam_layer`."""
+def hear(
+    model: Explainable, images: Images, go_on: Callable[[Tensor], Tensor] = torch.clone
+) -> Heard:
+    """Run the network once, its graph starting at the output of `cam_layer`.
+
+    The network goes on with what `go_on` makes of that output, by default a copy.
+    """
     must_have(model, "cam_layer", "to_map")
     leaves: list[Tensor] = []
 
@@ -184,7 +245,7 @@ def hear(model: Explainable, images: Images) -> Heard:
             )
         # Two copies: the network may change its own output, or its layer's input, in place later.
         leaves.append(output.detach().clone().requires_grad_())
-        return leaves[-1].clone()
+        return go_on(leaves[-1])
 
     handle = model.cam_layer.register_forward_hook(cut)
     try:

@@ -100,9 +100,8 @@ class Fusing(Keeping):
     def _run(
         self, ran: Attended, parts: list[Square]
     ) -> Float[Tensor, "batch head query value_dim"]:
-        value = ran.value
-        output = torch.empty_like(value.transpose(1, 2), memory_format=torch.contiguous_format)
-        output = output.transpose(1, 2)
+        value, (batch, heads, queries, _) = ran.value, ran.query.shape
+        output = value.new_empty(batch, queries, heads, value.shape[3]).transpose(1, 2)
         for here, weights in weights_in_pieces(ran):
             output[here] = weights @ value[here]
             parts.append(self._fuse(weights))

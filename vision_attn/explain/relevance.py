@@ -1,14 +1,16 @@
 """Attention weighted by the gradient of a score: class-specific explanations."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vision_attn.explain.behind import only_read
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import explained
-from vision_attn.explain.fusing import Heads, Square
+from vision_attn.explain.fusing import Fuse, Heads, Square
 from vision_attn.explain.looks import (
     Looks,
     Query,
@@ -32,7 +34,7 @@ def relevance(model: Explainable, images: Images, targets: Targets, *, query: Qu
     Chefer 2021, equations 5 and 6 (arXiv:2103.15679).
     """
     check(model, images, targets)
-    with explained(model), SkippingUnreached(), FusingSlopes(_positive) as fusing:
+    with _differentiated(model, _positive) as fusing:
         logits, looks = _look(model, images, "relevance")
         weighted = _weighted(score(logits, targets), looks, fusing)
         with torch.no_grad():
@@ -59,7 +61,7 @@ def gradient_rollout(
     whose code normalises columns.
     """
     check(model, images, targets)
-    with explained(model), SkippingUnreached(), FusingSlopes(_positive_mean) as fusing:
+    with _differentiated(model, _positive_mean) as fusing:
         logits, looks = _look(model, images, "gradient_rollout")
         weighted = _weighted(score(logits, targets), looks, fusing)
         with torch.no_grad():
@@ -80,7 +82,7 @@ def attention_gradient(
     Chefer 2021, equation 5 (arXiv:2103.15679).
     """
     check(model, images, targets)
-    with explained(model), SkippingUnreached(), FusingSlopes(_positive) as fusing:
+    with _differentiated(model, _positive) as fusing:
         logits, looks = _look(model, images, "attention_gradient")
         looks = looks._replace(layers=looks.layers[-1:])
         weighted = _weighted(score(logits, targets), looks, fusing)
@@ -90,6 +92,12 @@ def attention_gradient(
             if query is not None or reading is None:
                 row = _through(row, next(weighted))
             return row_map(model, row, image_size(images))
+
+
+@contextmanager
+def _differentiated(model: Explainable, fuse: Fuse) -> Iterator[FusingSlopes]:
+    with explained(model), SkippingUnreached(), FusingSlopes(fuse) as fusing, only_read(model):
+        yield fusing
 
 
 def _look(model: Explainable, images: Images, method: str) -> tuple[Tensor, Looks]:

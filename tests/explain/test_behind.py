@@ -1,0 +1,131 @@
+"""Behind the last look only what the head reads is computed, and nothing else is changed."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from foreign import SEQUENCES, SQUARE, WIDE, batch, sequence, torchvision_vit
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from vision_attn.explain import adapt
+from vision_attn.explain.behind import only_read
+from vision_attn.models.config import ViTConfig
+from vision_attn.spec import Spec
+
+
+class Count(TorchFunctionMode):
+    """Note over how many tokens layers run, and how many ask."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.asking = [], []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (F.linear, F.gelu, F.layer_norm) and args[0].ndim == 3:
+            self.tokens.append(args[0].shape[1])
+        if func is F.scaled_dot_product_attention:
+            self.asking.append(args[0].shape[2])
+        return func(*args, **(kwargs or {}))
+
+
+def ours(pool="cls", **settings):
+    torch.manual_seed(2)
+    config = ViTConfig(dim=16, depth=2, heads=2, patch_size=4, pool=pool, **settings)
+    model = config.build(Spec(image_size=(16, 12), names=("a", "b"))).double().eval()
+    return model.requires_grad_(False)
+
+
+def given(*shape):
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"distilled": True, "registers": 3}])
+def test_the_score_and_its_gradient_are_the_same_with_less_work(settings, together):
+    model, images, read = ours(**settings), given(2, 3, 16, 12), 1 + len(settings) // 2
+    with Count() as count, only_read(model, together=together):
+        logits = model(images)
+    tokens = 13 + 4 * bool(settings)
+    assert count.asking == [tokens, read]
+    # The last block's projection, norm2, fc1, GELU and fc2, then the norm before the head.
+    assert count.tokens[-7:] == [tokens] + [read] * 6
+    torch.testing.assert_close(logits, model(images))
+    (found,) = torch.autograd.grad(logits[:, 1].sum(), images)
+    (expected,) = torch.autograd.grad(model(images)[:, 1].sum(), images)
+    torch.testing.assert_close(found, expected)
+    assert not any(x._forward_hooks or x._forward_pre_hooks for x in model.modules())
+
+
+@pytest.mark.parametrize("kind", SEQUENCES)
+def test_networks_of_timm_answer_the_same(kind):
+    network, (images, _) = adapt(sequence(kind)), batch()
+    with only_read(network):
+        found = network(images)
+    torch.testing.assert_close(found, network(images))
+
+
+def test_a_network_of_torchvision_answers_the_same():
+    network, (images, _) = adapt(torchvision_vit()), batch(SQUARE)
+    with only_read(network):
+        found = network(images)
+    torch.testing.assert_close(found, network(images))
+
+
+@pytest.mark.parametrize("pool", ["mean", "attention"])
+def test_a_head_that_reads_all_or_by_attention_leaves_nothing_out(pool):
+    model, images = ours(pool), given(2, 3, 16, 12)
+    with Count() as count, only_read(model):
+        model(images)
+    with Count() as whole:
+        model(images)
+    assert count.tokens == whole.tokens
+    assert count.asking == whole.asking
+
+
+def test_images_of_another_size_than_the_readout_are_computed_in_full():
+    model, images = ours(), given(2, 3, 20, 16)
+    with Count() as count, only_read(model):
+        found = model(images)
+    assert min(count.tokens) == 21
+    torch.testing.assert_close(found, model(images))
+
+
+def test_what_a_layer_behind_the_last_look_gives_is_whole():
+    model, images, heard = ours(), given(2, 3, 16, 12), []
+    handle = model.norm.register_forward_hook(lambda *run: heard.append(run[2]))
+    with only_read(model, after=model.norm):
+        model(images)
+    model(images)
+    handle.remove()
+    assert torch.equal(*heard)
+    assert heard[0].any(2).all()
+
+
+class InPlace(nn.Module):
+    """Attends, then changes in place what only the head's token has."""
+
+    def __init__(self):
+        super().__init__()
+        self.last_look, self.layer = nn.Identity(), nn.Linear(4, 4).double()
+        self.readout = torch.tensor([1.0, 0, 0])
+
+    def forward(self, tokens):
+        tokens = self.layer(self.last_look(tokens))
+        tokens += 1
+        return self.layer(tokens)[:, 0]
+
+
+def test_what_is_changed_in_place_is_read_anew():
+    model, tokens = InPlace().requires_grad_(False), given(2, 3, 4)
+    with only_read(model):
+        found = model(tokens)
+    torch.testing.assert_close(found, model(tokens))
+
+
+def test_other_functions_and_masks_run_as_ever():
+    network, (images, _) = adapt(sequence("relative bias", WIDE)), batch()
+    with Count() as count, only_read(network):
+        found = network(images)
+    assert count.asking[0] == 15
+    torch.testing.assert_close(found, network(images))
