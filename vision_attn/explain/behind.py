@@ -36,12 +36,14 @@ def only_read(
     readout = None if last is None else model.readout
     if last is None or readout is None or not 0 < (readout != 0).float().mean() < 0.5:
         return nullcontext()
-    return _OnlyRead(last, readout != 0, after, together=together)
+    assert isinstance(model, nn.Module)  # or it would have no layer to tell
+    return _OnlyRead(model, last, readout != 0, after, together=together)
 
 
 class _OnlyRead(TorchFunctionMode):
     def __init__(
         self,
+        model: nn.Module,
         last: nn.Module,
         read: Bool[Tensor, " token"],
         after: nn.Module | None,
@@ -49,22 +51,25 @@ class _OnlyRead(TorchFunctionMode):
         together: bool,
     ):
         super().__init__()
-        self._last, self._after, self._together = last, after, together
+        self._model, self._last, self._after = model, last, after
+        self._together = together
         self._tokens = len(read)
         places = read.nonzero().flatten().tolist()
         in_a_row = places[-1] - places[0] + 1 == len(places)
         # Many gradients of a slice are computed as one batch, those of a mask one by one.
         self._read = slice(places[0], places[-1] + 1) if in_a_row else read
-        self._stage: Stage = "ready" if after is None else "before"
+        self._stage: Stage = "before"
         # By tokens among zeros, which stay alive: their version, and those that are read.
         self._rows: dict[int, tuple[Tensor, int, Tensor]] = {}
 
     def __enter__(self) -> Self:
         self._hooks = ExitStack()
-        self._reach(self._last.register_forward_pre_hook, "last look")
-        self._reach(self._last.register_forward_hook, "behind")
+        start: Stage = "ready" if self._after is None else "before"
+        self._reach(self._model.register_forward_pre_hook, start)
         if self._after is not None:
             self._reach(self._after.register_forward_hook, "ready")
+        self._reach(self._last.register_forward_pre_hook, "last look")
+        self._reach(self._last.register_forward_hook, "behind")
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
@@ -73,7 +78,7 @@ class _OnlyRead(TorchFunctionMode):
 
     def _reach(self, register: Callable[..., Any], stage: Stage) -> None:
         def go_on(*_: object) -> None:
-            if stage == "ready" or self._stage != "before":
+            if stage in ("before", "ready") or self._stage != "before":
                 self._stage = stage
 
         self._hooks.callback(register(go_on).remove)
