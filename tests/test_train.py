@@ -25,7 +25,6 @@ UNMEASURED = {
     "flickr8k_caption_hard",
     "flickr8k_caption_transformer",
     "mnist_cluttered_glimpse",
-    "mnist_translated_glimpse",
     "scenes_caption_glimpse",
     "scenes_glimpse",
 }

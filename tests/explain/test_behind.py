@@ -3,13 +3,15 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from foreign import SEQUENCES, SQUARE, WIDE, batch, sequence, torchvision_vit
+from foreign import SEQUENCES, SQUARE, batch, sequence, torchvision_vit
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from vision_attn.explain import adapt
-from vision_attn.explain.behind import only_read
+from vision_attn.explain.behind import _OnlyRead, only_read
+from vision_attn.explain.ending import last_look_of
 from vision_attn.models.config import ViTConfig
+from vision_attn.models.vit import ViT
 from vision_attn.spec import Spec
 
 
@@ -51,7 +53,7 @@ def test_the_score_and_its_gradient_are_the_same_with_less_work(settings, togeth
     tokens = 13 + 4 * bool(settings)
     assert count.asking == [tokens, read]
     # The last block's projection, norm2, fc1, GELU and fc2, then the norm before the head.
-    assert count.tokens[-7:] == [tokens] + [read] * 6
+    assert count.tokens[-7:] == [tokens] * 2 + [read] * 5
     torch.testing.assert_close(logits, model(images))
     (found,) = torch.autograd.grad(logits[:, 1].sum(), images)
     (expected,) = torch.autograd.grad(model(images)[:, 1].sum(), images)
@@ -62,15 +64,20 @@ def test_the_score_and_its_gradient_are_the_same_with_less_work(settings, togeth
 @pytest.mark.parametrize("kind", SEQUENCES)
 def test_networks_of_timm_answer_the_same(kind):
     network, (images, _) = adapt(sequence(kind)), batch()
-    with only_read(network):
+    with Count() as count, only_read(network):
         found = network(images)
     torch.testing.assert_close(found, network(images))
+    with Count() as whole:
+        network(images)
+    reads_one_or_two = network.readout is not None and (network.readout != 0).sum() <= 2
+    assert (sum(count.tokens) < sum(whole.tokens)) == (reads_one_or_two and kind != "parallel mlp")
 
 
 def test_a_network_of_torchvision_answers_the_same():
-    network, (images, _) = adapt(torchvision_vit()), batch(SQUARE)
-    with only_read(network):
+    network, (images, _) = adapt(torchvision_vit()), batch(SQUARE, count=17)  # as many as tokens
+    with Count() as count, only_read(network):
         found = network(images)
+    assert min(count.tokens) == 1
     torch.testing.assert_close(found, network(images))
 
 
@@ -120,14 +127,55 @@ class InPlace(nn.Module):
 
 def test_what_is_changed_in_place_is_read_anew():
     model, tokens = InPlace().requires_grad_(False), given(2, 3, 4)
-    with only_read(model):
+    with _OnlyRead(model, model.last_look, model.readout != 0, None, together=False) as mode:
         found = model(tokens)
+    assert mode._rows
     torch.testing.assert_close(found, model(tokens))
 
 
-def test_other_functions_and_masks_run_as_ever():
-    network, (images, _) = adapt(sequence("relative bias", WIDE)), batch()
-    with Count() as count, only_read(network):
-        found = network(images)
-    assert count.asking[0] == 15
-    torch.testing.assert_close(found, network(images))
+def reset(network):
+    network.reset_classifier(5, global_pool="avg")
+
+
+def another_pool(network):
+    network.pool = lambda tokens, *_, **__: tokens.mean(1)
+
+
+class Mixing(nn.Module):
+    def forward(self, tokens):
+        return tokens + tokens.mean(1, keepdim=True)
+
+
+def mixing(network):
+    network.norm = Mixing()
+
+
+def listening(network):
+    network.norm.register_forward_hook(lambda *_: None)
+
+
+def sharing(network):
+    network.blocks[0] = network.blocks[1] = network.blocks[2]
+
+
+@pytest.mark.parametrize("change", [reset, another_pool, mixing, listening, sharing])
+def test_a_network_that_somebody_changed_runs_in_full(change):
+    network, (images, _) = sequence("class token"), batch()
+    adapted = adapt(network)
+    assert last_look_of(adapted) is network.blocks[-1].attn
+    change(network)
+    assert last_look_of(adapted) is None
+    with Count() as count, only_read(adapted):
+        adapted(images)
+    assert min(count.tokens) == 15
+
+
+def test_a_subclass_that_reads_in_another_way_runs_in_full():
+    class Mine(ViT):
+        def _pool(self, tokens, tape):
+            return tokens.mean(1)
+
+    model = ours()
+    assert last_look_of(model) is model.blocks[-1].attn
+    model.__class__ = Mine
+    assert last_look_of(model) is None

@@ -108,8 +108,8 @@ def rate_shares(task: nn.Module, config: TrainConfig) -> dict[str, float]:
         )
     if config.policy_rate != 1 and not policies:
         raise ValueError(
-            f"policy_rate is for a policy that learns where to look, got policy_rate="
-            f"{config.policy_rate} and a network without one; leave policy_rate at 1"
+            f"policy_rate is for a part named policy that learns where to look from rewards, got "
+            f"policy_rate={config.policy_rate} and a network without one; leave policy_rate at 1"
         )
     shares = dict.fromkeys(names, 1.0)
     shares |= dict.fromkeys(heads, config.head_rate) | dict.fromkeys(policies, config.policy_rate)

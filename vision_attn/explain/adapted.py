@@ -148,12 +148,18 @@ class Adapted(nn.Module):
 
     @property
     def last_look(self) -> nn.Module | None:
-        """The layer after which this network attends no more; None where that is not sure."""
-        return None if self.outputs is None else self._places.last_look
+        """The layer after which this network attends no more, as it is now.
+
+        None where its head reads other tokens than when it was adapted, or is not linear.
+        """
+        now, readout = find(self.network), self._places.readout
+        if self.outputs is None or now is None or now.readout is None or readout is None:
+            return None
+        return now.last_look if torch.equal(now.readout, readout) else None
 
     @property
     def outputs(self) -> int | None:
-        """How many classes the network tells apart; None unless it ends in a linear layer."""
+        """How many classes a library's own network has; None unless it ends in a linear layer."""
         return count_outputs(self.network)
 
     def to_map(

@@ -12,9 +12,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from vision_attn.explain.contract import Explainable
+from vision_attn.explain.ending import last_look_of
 
 Tokens: TypeAlias = Float[Tensor, "batch token dim"]
-Stage: TypeAlias = Literal["before", "ready", "last look", "behind"]
+Stage: TypeAlias = Literal["before", "ready", "last look", "answered", "behind"]
 
 ONE_BY_ONE = (F.linear, F.gelu, F.layer_norm)
 """Functions that treat every token alike and on its own."""
@@ -27,12 +28,12 @@ def only_read(
     """Leave out what the head does not read, from the last look on, in what runs meanwhile.
 
     The head of a class-token network reads one token of many: 0 then stands for the others. The
-    score and its gradients are the same to rounding. Does nothing for a network that does not tell
-    its last look or whose head reads most tokens, nor for images of another size than its
-    readout's, nor before the layer `after`, where given, has run. `together` is for many gradients
+    score and its gradients are the same to rounding. Does nothing for a network whose last look is
+    not known or whose head reads most tokens, nor for another number of tokens than its readout's,
+    nor before the layer `after`, where given, has run. `together` is for many gradients
     computed as one batch.
     """
-    last = getattr(model, "last_look", None)
+    last = last_look_of(model)
     readout = None if last is None else model.readout
     if last is None or readout is None or not 0 < (readout != 0).float().mean() < 0.5:
         return nullcontext()
@@ -70,6 +71,7 @@ class _OnlyRead(TorchFunctionMode):
             self._reach(self._after.register_forward_hook, "ready")
         self._reach(self._last.register_forward_pre_hook, "last look")
         self._reach(self._last.register_forward_hook, "behind")
+        self._reach(self._model.register_forward_hook, "before")
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
@@ -131,7 +133,7 @@ class _OnlyRead(TorchFunctionMode):
         **settings: Any,
     ) -> Float[Tensor, "batch head query dim"]:
         """Answer the queries of tokens that are read."""
-        self._stage = "behind"
+        self._stage = "answered"  # what follows may have its axes in another order until it ends
         if is_causal or not self._knows(query, 2):
             return F.scaled_dot_product_attention(
                 query, key, value, attn_mask, dropout_p, is_causal, **settings

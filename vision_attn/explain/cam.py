@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vision_attn.explain.behind import only_read
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
+from vision_attn.explain.ending import last_look_of
 from vision_attn.explain.frozen import explained, must_have
 from vision_attn.explain.looks import token_grid
 from vision_attn.explain.maps import at_least_float32, image_size, upsample
@@ -185,7 +186,7 @@ def grad_cam_classes(
     """Give Grad-CAM for several classes of each image at the price of one."""
     _check_each(model, images, classes)
     maps = None
-    if classes.shape[1] > 1 and getattr(model, "last_look", None) is not None:
+    if classes.shape[1] > 1 and last_look_of(model) is not None:
         maps = _from_sums(model, images, classes)
     return class_maps(by_mean_gradient, model, images, classes) if maps is None else maps
 

@@ -15,12 +15,7 @@ Maps: TypeAlias = Float[Tensor, "batch height width"]
 
 @runtime_checkable
 class Explainable(Protocol):
-    """A network whose looks can be read: ours, an adapted one, or the user's own module.
-
-    A network may tell more: `last_look`, the layer after which nothing attends any more and every
-    token is on its own until the head reads those of `readout`, so that methods need not run the
-    rest; and `outputs`, how many classes it has, unless its `spec` says so.
-    """
+    """A network whose looks can be read: ours, an adapted one, or the user's own module."""
 
     @property
     def cam_layer(self) -> nn.Module:

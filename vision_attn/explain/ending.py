@@ -1,13 +1,36 @@
-"""A forward pass that runs only as far as it is needed."""
+"""A forward pass that runs only as far as it is needed, where it is sure what that is."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
 
+from vision_attn.explain.contract import Explainable
 
-class Enough(Exception):  # noqa: N818  (not an error)
+KNOWN = ("torch.nn.", "timm.", "torchvision.", "vision_attn.")
+"""Libraries in whose networks tokens are on their own behind the last look."""
+STEPS = {"forward", "forward_features", "forward_head", "pool"}
+
+
+class Enough(BaseException):
     """End a forward pass that has shown all that was asked for."""
+
+
+def last_look_of(model: Explainable) -> nn.Module | None:
+    """Find the one layer after which `model` attends no more, to leave out what nobody reads.
+
+    None unless all of the network is code of a known library, as its class has it, with no hook of
+    anybody's: who listens there, or mixes tokens, must find all of them.
+    """
+    if not isinstance(model, nn.Module):
+        return None
+    for module in model.modules():
+        hooked = (
+            module._forward_hooks or module._forward_pre_hooks or not STEPS.isdisjoint(vars(module))
+        )
+        if hooked or not type(module).__module__.startswith(KNOWN):
+            return None
+    return getattr(model, "last_look", None)
 
 
 @contextmanager

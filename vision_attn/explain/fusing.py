@@ -37,8 +37,8 @@ class Keeping(TorchFunctionMode):
     def kept(self, record: Attended) -> Square | None:
         """Give the matrix of a record, if what it was computed from is what ran."""
         ran, parts = self._kept.get(id(record.output), (None, []))
-        told = ("query", "key", "bias")
-        if not parts or any(getattr(ran, x) is not getattr(record, x) for x in told):
+        compared = ("query", "key", "bias")
+        if not parts or any(getattr(ran, x) is not getattr(record, x) for x in compared):
             return None
         return torch.cat(parts)
 
@@ -61,8 +61,12 @@ class Keeping(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Float[Tensor, "batch head query value_dim"]:
-        used = dropout_p or is_causal or enable_gqa
-        if used or not _is_plain(query, key, value, attn_mask) or not self._pays(query, attn_mask):
+        special = dropout_p or is_causal or enable_gqa
+        if (
+            special
+            or not _is_plain(query, key, value, attn_mask)
+            or not self._pays(query, attn_mask)
+        ):
             return F.scaled_dot_product_attention(
                 query,
                 key,

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
-from vision_attn.explain.ending import ending_after
+from vision_attn.explain.ending import ending_after, last_look_of
 from vision_attn.explain.frozen import must_have
 from vision_attn.explain.maps import at_least_float32, upsample
 from vision_attn.explain.targets import check_classes, told_outputs
@@ -36,9 +36,8 @@ def look(model: Explainable, images: Images, method: str, targets: Targets | Non
     one that does not tell how many it has runs to its end.
     """
     must_have(model, "readout", "to_map")
-    tape, last = Tape(), getattr(model, "last_look", None)
-    unknown = targets is not None and told_outputs(model) is None
-    with ending_after(None if unknown else last):
+    tape, unknown = Tape(), targets is not None and told_outputs(model) is None
+    with ending_after(None if unknown else last_look_of(model)):
         logits = model(images, tape=tape)
         if targets is not None:
             check_classes(logits, targets)
@@ -56,7 +55,7 @@ def look_and_answer(
 
 
 def _looks(model: Explainable, tape: Tape, images: int, method: str) -> Looks:
-    """Make sure that the records can be followed."""
+    """Tell layers from the reading; ValueError unless the records can be followed."""
     if not tape.attention:
         raise ValueError(
             f"{method} needs attention, but this network recorded none; use grad_cam, which works "

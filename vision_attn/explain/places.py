@@ -80,18 +80,26 @@ def _timm_sequence(network: Any) -> Places | None:
 
 
 def _last_look(network: nn.Module, name: str, blocks: Any) -> nn.Module | None:
-    """Find the last block's attention, in networks that nobody has made another class of."""
-    its_own = type(network).__module__.startswith(("timm.models.", "torchvision.models."))
-    return getattr(blocks[-1], name, None) if its_own else None
+    """Find the last block's attention if it has one of its own."""
+    attending = [getattr(block, name, None) for block in blocks]
+    alone = sum(layer is attending[-1] for layer in attending) == 1
+    return attending[-1] if alone and _is_stock(network) else None
+
+
+def _is_stock(network: nn.Module) -> bool:
+    """Tell whether the class is the library's, and nobody's that does something else."""
+    return type(network).__module__.startswith(("timm.models.", "torchvision.models."))
 
 
 def count_outputs(network: Any) -> int | None:
     """Count the outputs of the head that timm's or torchvision's network has, if it is linear."""
+    if not _is_stock(network):
+        return None
     head = getattr(network, "heads", None)
     if hasattr(network, "get_classifier"):
         head = network.get_classifier()
     if isinstance(head, nn.Sequential):
-        head = head[-1]
+        head = head[-1] if len(head) else None
     head = head[0] if isinstance(head, tuple) else head
     return head.out_features if isinstance(head, nn.Linear) else None
 

@@ -43,8 +43,11 @@ def check(model: Explainable, images: Images, targets: Targets) -> None:
 
 def told_outputs(model: Explainable) -> int | None:
     """Give the number of outputs that a network tells of itself, by its `spec` or `outputs`."""
-    outputs = getattr(getattr(model, "spec", model), "outputs", None)
-    return outputs if isinstance(outputs, int) else None
+    for teller in (getattr(model, "spec", None), model):
+        outputs = getattr(teller, "outputs", None)
+        if isinstance(outputs, int) and not isinstance(outputs, bool):
+            return outputs
+    return None
 
 
 def score(logits: Float[Tensor, "batch output"], targets: Targets) -> Float[Tensor, " batch"]:

@@ -196,10 +196,13 @@ class ViT(nn.Module):
 
     @property
     def last_look(self) -> nn.Module | None:
-        """The layer after which nothing attends any more; None if that is the head."""
+        """The layer after which nothing attends any more; None if that is the head.
+
+        A subclass may read its tokens in another way, and has none.
+        """
         last = self.blocks[-1]
         assert isinstance(last, Block)
-        return last.attn if self.attn_pool is None else None
+        return last.attn if self.attn_pool is None and type(self) is ViT else None
 
     @property
     def readout(self) -> Float[Tensor, " token"] | None:
