@@ -122,13 +122,15 @@ class Adapted(nn.Module):
                 f"and a head that reads a mean of it, but {self._name} has "
                 f"{self._places.undefined}; use grad_cam"
             )
+        ended = None
         try:
             with recorded(self.network) as records:
                 logits = self._logits(images)
-        except Enough:
-            tape.attention.extend(self._checked(records, image_size(images)))
-            raise
+        except Enough as enough:
+            ended = enough
         tape.attention.extend(self._checked(records, image_size(images)))
+        if ended is not None:
+            raise ended
         return logits
 
     @property

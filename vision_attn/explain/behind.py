@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from vision_attn.explain.call import Call
 from vision_attn.explain.contract import Explainable
 from vision_attn.explain.ending import last_look_of
 
@@ -90,7 +91,7 @@ class _OnlyRead(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if self._stage == "last look" and func is F.scaled_dot_product_attention:
-            return self._attend(*args, **kwargs)
+            return self._attend(Call(*args, **kwargs))
         if self._stage != "behind" or not args or not self._knows(args[0], 1):
             return func(*args, **kwargs)
         if func in ONE_BY_ONE and (func is not F.layer_norm or len(args[1]) == 1):
@@ -122,31 +123,18 @@ class _OnlyRead(TorchFunctionMode):
         self._rows[id(result)] = result, result._version, rows
         return result
 
-    def _attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        **settings: Any,
-    ) -> Float[Tensor, "batch head query dim"]:
+    def _attend(self, call: Call) -> Float[Tensor, "batch head query dim"]:
         """Answer the queries of tokens that are read."""
         self._stage = "answered"  # what follows may have its axes in another order until it ends
-        if is_causal or not self._knows(query, 2):
-            return F.scaled_dot_product_attention(
-                query, key, value, attn_mask, dropout_p, is_causal, **settings
-            )
-        tokens = query.shape[2]
-        if attn_mask is not None and attn_mask.ndim > 1 and attn_mask.shape[-2] == tokens:
-            attn_mask = attn_mask[..., self._read, :]
-        asked = query[:, :, self._read]
+        if call.is_causal or not self._knows(call.query, 2):
+            return call.run()
+        mask, tokens = call.attn_mask, call.query.shape[2]
+        if mask is not None and mask.ndim > 1 and mask.shape[-2] == tokens:
+            mask = mask[..., self._read, :]
+        asked = call._replace(query=call.query[:, :, self._read], attn_mask=mask)
         # Of the fused kernel's many gradients each would be computed on its own.
         with sdpa_kernel(SDPBackend.MATH) if self._together else nullcontext():
-            some = F.scaled_dot_product_attention(
-                asked, key, value, attn_mask, dropout_p, **settings
-            )
+            some = asked.run()
         batch, heads, _, width = some.shape
         result = some.new_zeros(batch, tokens, heads, width).transpose(1, 2)
         result[:, :, self._read] = some

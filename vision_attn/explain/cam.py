@@ -184,9 +184,8 @@ def grad_cam_classes(
     model: Explainable, images: Images, classes: Int[Tensor, "batch class"]
 ) -> Float[Tensor, "batch class height width"]:
     """Give Grad-CAM for several classes of each image at the price of one."""
-    _check_each(model, images, classes)
     maps = None
-    if classes.shape[1] > 1 and last_look_of(model) is not None:
+    if classes.ndim == 2 and classes.shape[1] > 1 and last_look_of(model) is not None:
         maps = _from_sums(model, images, classes)
     return class_maps(by_mean_gradient, model, images, classes) if maps is None else maps
 
@@ -198,6 +197,7 @@ def _from_sums(
 
     None where that is 0, which another way can say why, or where the layer gives no tokens.
     """
+    _check_each(model, images, classes)
     size = image_size(images)
     with explained(model), _only_read(model, together=True), Shifting() as shifting:
 

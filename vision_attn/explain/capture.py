@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from vision_attn.explain.call import Call
 from vision_attn.explain.frozen import eagerly
 from vision_attn.tape import Attended
 
@@ -62,37 +63,24 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            return self._attend(*args, **kwargs)
+            return self._attend(Call(*args, **kwargs))
         if func is F.multi_head_attention_forward:
             return self._attend_with_projections(*args, **kwargs)
         return func(*args, **kwargs)
 
-    def _attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> Float[Tensor, "batch head query value_dim"]:
-        if is_causal or enable_gqa or query.ndim != 4:
+    def _attend(self, call: Call) -> Float[Tensor, "batch head query value_dim"]:
+        if call.is_causal or call.enable_gqa or call.query.ndim != 4:
             raise ValueError(
                 f"attention can be recorded with one key head a query head, every key in sight and "
-                f"shape (batch, head, token, dim), got enable_gqa={enable_gqa}, "
-                f"is_causal={is_causal} and shape {tuple(query.shape)}; use grad_cam"
+                f"shape (batch, head, token, dim), got enable_gqa={call.enable_gqa}, "
+                f"is_causal={call.is_causal} and shape {tuple(call.query.shape)}; use grad_cam"
             )
-        scale = query.shape[-1] ** -0.5 if scale is None else scale
-        output = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=attn_mask, dropout_p=dropout_p, scale=scale
-        )
-        bias = attn_mask
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            bias = torch.zeros_like(attn_mask, dtype=query.dtype)
-            bias = bias.masked_fill(~attn_mask, float("-inf"))
-        self.records.append(Attended(query, key, value, output, scale, bias))
+        output, bias = call.run(), call.attn_mask
+        if bias is not None and bias.dtype == torch.bool:
+            hidden = ~bias
+            bias = torch.zeros_like(bias, dtype=call.query.dtype).masked_fill(hidden, -torch.inf)
+        looked = call.query, call.key, call.value
+        self.records.append(Attended(*looked, output, call.factor, bias))
         return output
 
     def _attend_with_projections(
@@ -112,7 +100,7 @@ class _Recorder(TorchFunctionMode):
         qkv = qkv.unflatten(-1, (3, bound["num_heads"], -1)).permute(2, 1, 3, 0, 4)
         query, key, value = qkv.unbind(0)
         dropout = bound["dropout_p"] if bound["training"] else 0.0
-        output = self._attend(query, key, value, dropout_p=dropout)
+        output = self._attend(Call(query, key, value, dropout_p=dropout))
         output = output.permute(2, 0, 1, 3).flatten(2)
         output = F.linear(output, bound["out_proj_weight"], bound["out_proj_bias"])
         if not bound.get("need_weights", True):

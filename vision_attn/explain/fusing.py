@@ -1,5 +1,6 @@
 """Attention computed with its weights at hand, for methods that need those of every layer."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -9,18 +10,20 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from vision_attn.explain.call import Call
 from vision_attn.explain.looks import weights_in_pieces
 from vision_attn.tape import Attended
 
 Heads: TypeAlias = Float[Tensor, "batch head query key"]
 Square: TypeAlias = Float[Tensor, "batch query key"]
 Fuse: TypeAlias = Callable[[Heads], Square]
+Output: TypeAlias = Float[Tensor, "batch head query value_dim"]
 
 ROOM = 2**23
 """Bytes of one layer's matrices; larger ones are not kept but computed when they are asked for."""
 
 
-class Keeping(TorchFunctionMode):
+class Keeping(TorchFunctionMode, ABC):
     """Keep one matrix of each attention that runs meanwhile, its heads made one by `fuse`.
 
     PyTorch's kernel throws the weights away, and on a CPU to compute them a second time takes
@@ -47,63 +50,35 @@ class Keeping(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            return self._attend(*args, **kwargs)
+            return self._attend(Call(*args, **kwargs))
         return func(*args, **kwargs)
 
-    def _attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> Float[Tensor, "batch head query value_dim"]:
-        special = dropout_p or is_causal or enable_gqa
-        if (
-            special
-            or not _is_plain(query, key, value, attn_mask)
-            or not self._pays(query, attn_mask)
-        ):
-            return F.scaled_dot_product_attention(
-                query,
-                key,
-                value,
-                attn_mask,
-                dropout_p,
-                is_causal,
-                scale=scale,
-                enable_gqa=enable_gqa,
-            )
+    def _attend(self, call: Call) -> Output:
+        if not _is_plain(call) or not self._pays(call):
+            return call.run()
         parts: list[Square] = []
-        scale = query.shape[3] ** -0.5 if scale is None else scale
-        ran = Attended(query, key, value, value, scale, attn_mask)
+        query, key, value, bias, *_ = call
+        ran = Attended(query, key, value, value, call.factor, bias)
         output = self._run(ran, parts)
         self._kept[id(output)] = ran._replace(output=output), parts
         return output
 
-    def _pays(self, query: Tensor, bias: Tensor | None) -> bool:
+    @abstractmethod
+    def _pays(self, call: Call) -> bool:
         """Tell whether this attention is one to keep."""
-        raise NotImplementedError
 
-    def _run(
-        self, ran: Attended, parts: list[Square]
-    ) -> Float[Tensor, "batch head query value_dim"]:
+    @abstractmethod
+    def _run(self, ran: Attended, parts: list[Square]) -> Output:
         """Compute the output of a record that has none yet; its matrix goes to `parts`."""
-        raise NotImplementedError
 
 
 class Fusing(Keeping):
     """Keep the weights, where nothing is differentiated."""
 
-    def _pays(self, query: Tensor, bias: Tensor | None) -> bool:
+    def _pays(self, call: Call) -> bool:
         return not torch.is_grad_enabled()
 
-    def _run(
-        self, ran: Attended, parts: list[Square]
-    ) -> Float[Tensor, "batch head query value_dim"]:
+    def _run(self, ran: Attended, parts: list[Square]) -> Output:
         value, (batch, heads, queries, _) = ran.value, ran.query.shape
         output = value.new_empty(batch, queries, heads, value.shape[3]).transpose(1, 2)
         for here, weights in weights_in_pieces(ran):
@@ -112,9 +87,11 @@ class Fusing(Keeping):
         return output
 
 
-def _is_plain(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> bool:
+def _is_plain(call: Call) -> bool:
+    query, key, value, bias, *_ = call
     return (
-        query.ndim == 4
+        not (call.dropout_p or call.is_causal or call.enable_gqa)
+        and query.ndim == 4
         and query.device.type == "cpu"
         and query.dtype in (torch.float32, torch.float64)
         and query.dtype == key.dtype == value.dtype

@@ -5,16 +5,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool
 from torch import Tensor
 
-from vision_attn.explain.fusing import Fuse, Heads, Keeping, Square
+from vision_attn.explain.call import Call
+from vision_attn.explain.fusing import Fuse, Heads, Keeping, Output, Square
 from vision_attn.explain.looks import asked_by, weights_in_pieces
 from vision_attn.explain.maps import at_least_float32
 from vision_attn.explain.unreached import reached
 from vision_attn.tape import Attended
-
-Output = Float[Tensor, "batch head query value_dim"]
 
 
 class FusingSlopes(Keeping):
@@ -22,37 +21,41 @@ class FusingSlopes(Keeping):
 
     def slopes(self, record: Attended, gradient: Output) -> Square:
         """Give weights times gradients, heads fused, from the gradient of the record's output."""
-        kept = self.kept(record)
+        asking, kept = reached(gradient), self.kept(record)
         if kept is None:
             with torch.no_grad():
-                kept = torch.cat([self._fuse(x) for _, _, x in weighted(record, gradient)])
-        asking = reached(gradient)
+                pieces = weighted(*_cut(record, gradient, asking))
+                kept = torch.cat([self._fuse(slopes) for _, _, slopes in pieces])
         if asking.all():
             return kept
         layer = kept.new_zeros(len(kept), len(asking), kept.shape[2])
         layer[:, asking] = kept
         return layer
 
-    def _pays(self, query: Tensor, bias: Tensor | None) -> bool:
-        return query.requires_grad and torch.is_grad_enabled() and not _learns(bias)
+    def _pays(self, call: Call) -> bool:
+        bias = call.attn_mask
+        learns = bias is not None and bias.requires_grad
+        return call.query.requires_grad and torch.is_grad_enabled() and not learns
 
     def _run(self, ran: Attended, parts: list[Square]) -> Output:
         query, key, value, _, scale, bias = ran
         return _Attention.apply(query, key, value, bias, scale, self._fuse, parts)
 
 
-def _learns(bias: Tensor | None) -> bool:
-    return bias is not None and bias.requires_grad
+def _cut(
+    record: Attended, gradient: Output, asking: Bool[Tensor, " query"]
+) -> tuple[Attended, Output]:
+    """Leave only queries that ask: before a head that reads one token, all others ask in vain."""
+    if asking.all():
+        return record, gradient
+    return asked_by(record, asking), gradient[:, :, asking]
 
 
 def weighted(record: Attended, gradient: Output) -> Iterator[tuple[slice, Heads, Heads]]:
-    """Give the weights, and these times their gradients, of queries that the gradient reaches.
+    """Give the weights, and these times their gradients, of a few images at a time.
 
-    Of a few images at a time; the weights stand in memory that the next ones take.
+    The weights stand in memory that the next ones take.
     """
-    asking = reached(gradient)  # before a head that reads one token, all others ask in vain
-    if not asking.all():
-        record, gradient = asked_by(record, asking), gradient[:, :, asking]
     gradient = at_least_float32(gradient)
     value = at_least_float32(record.value).expand(*gradient.shape[:2], -1, -1)
     for here, weights in weights_in_pieces(record):
@@ -82,12 +85,10 @@ class _Attention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Output) -> tuple[Tensor | None, ...]:
         query, key, value, bias = ctx.saved_tensors
-        record = Attended(query, key, value, gradient, ctx.scale, bias)
         asking = reached(gradient)
-        all_ask = bool(asking.all())
-        asked, arriving = query, gradient
-        if not all_ask:
-            asked, arriving = query[:, :, asking], gradient[:, :, asking]
+        record = Attended(query, key, value, gradient, ctx.scale, bias)
+        record, gradient = _cut(record, gradient, asking)
+        asked = record.query
         to_asked = torch.empty_like(asked, memory_format=torch.contiguous_format)
         to_key = torch.empty_like(key, memory_format=torch.contiguous_format)
         to_value = torch.empty_like(value, memory_format=torch.contiguous_format)
@@ -95,14 +96,14 @@ class _Attention(torch.autograd.Function):
         ctx.parts.clear()
         for here, weights, slopes in weighted(record, gradient):
             ctx.parts.append(ctx.fuse(slopes))
-            _multiply(weights.mT, arriving[here], to_value[here])
+            _multiply(weights.mT, gradient[here], to_value[here])
             total = slopes.sum(-1, keepdim=True)
             # dL/dscores = A * (G - sum(A * G))
             to_scores = torch.addcmul(slopes, weights, total, value=-1, out=slopes)
             _multiply(to_scores, known[here], to_asked[here])
             _multiply(to_scores.mT, asked[here], to_key[here])
         to_query = to_asked
-        if not all_ask:
+        if not asking.all():
             to_query = torch.zeros_like(query)
             to_query[:, :, asking] = to_asked
         return to_query, to_key, to_value, None, None, None, None
