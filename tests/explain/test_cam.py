@@ -7,6 +7,7 @@ from tiny import OUTPUTS, SIZE, Convolutional, Transformer, batch
 from torch import nn
 
 from vision_attn.explain import cam, methods, weighing
+from vision_attn.explain.hearing import hear
 from vision_attn.explain.maps import normalise, upsample
 
 with warnings.catch_warnings():
@@ -197,7 +198,7 @@ def test_later_in_place_operations_do_not_change_the_activation():
     network.eval()
     activation = network.norm(network.first(images)).detach()
     assert (activation < 0).any()
-    torch.testing.assert_close(cam.hear(network, images).leaf.detach(), activation)
+    torch.testing.assert_close(hear(network, images).leaf.detach(), activation)
 
 
 def test_a_layer_whose_input_changes_in_place_is_kept_too():
@@ -208,7 +209,7 @@ def test_a_layer_whose_input_changes_in_place_is_kept_too():
     original, kept = network.first.forward, []
     network.first.forward = lambda x: kept.append(original(x)) or kept[-1]
     network.head.register_forward_hook(lambda *_: kept[0].detach().zero_() is None)
-    torch.testing.assert_close(cam.hear(network.eval(), images).leaf.detach(), activation)
+    torch.testing.assert_close(hear(network.eval(), images).leaf.detach(), activation)
 
 
 @pytest.mark.parametrize("inference", [False, True])

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from vision_attn.explain.cam import hear
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
 from vision_attn.explain.frozen import explained
+from vision_attn.explain.hearing import hear
 from vision_attn.explain.maps import at_least_float32, image_size, normalise, upsample
 from vision_attn.explain.steps import Pair, readings, whole
 from vision_attn.explain.targets import check, score

@@ -154,10 +154,13 @@ class Adapted(nn.Module):
 
         None where its head reads other tokens than when it was adapted, or is not linear.
         """
-        now, readout = find(self.network), self._places.readout
-        if self.outputs is None or now is None or now.readout is None or readout is None:
+        readout = self._places.readout
+        if readout is None or self.outputs is None:
             return None
-        return now.last_look if torch.equal(now.readout, readout) else None
+        now = find(self.network)
+        if now is None or now.readout is None or not torch.equal(now.readout, readout):
+            return None
+        return now.last_look
 
     @property
     def outputs(self) -> int | None:

@@ -39,10 +39,12 @@ def only_read(
     if last is None or readout is None or not 0 < (readout != 0).float().mean() < 0.5:
         return nullcontext()
     assert isinstance(model, nn.Module)  # or it would have no layer to tell
-    return _OnlyRead(model, last, readout != 0, after, together=together)
+    return OnlyRead(model, last, readout != 0, after, together=together)
 
 
-class _OnlyRead(TorchFunctionMode):
+class OnlyRead(TorchFunctionMode):
+    """Have the tokens `read` alone run behind the layer `last`; `only_read` makes it."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -53,8 +55,8 @@ class _OnlyRead(TorchFunctionMode):
         together: bool,
     ):
         super().__init__()
-        self._model, self._last, self._after = model, last, after
-        self._together = together
+        self.last, self.read = last, read
+        self._model, self._after, self._together = model, after, together
         self._tokens = len(read)
         places = read.nonzero().flatten().tolist()
         in_a_row = places[-1] - places[0] + 1 == len(places)
@@ -63,6 +65,7 @@ class _OnlyRead(TorchFunctionMode):
         self._stage: Stage = "before"
         # By tokens among zeros, which stay alive: their version, and those that are read.
         self._rows: dict[int, tuple[Tensor, int, Tensor]] = {}
+        self._answer: tuple[Tensor, int, Tensor] | None = None
 
     def __enter__(self) -> Self:
         self._hooks = ExitStack()
@@ -70,19 +73,30 @@ class _OnlyRead(TorchFunctionMode):
         self._reach(self._model.register_forward_pre_hook, start)
         if self._after is not None:
             self._reach(self._after.register_forward_hook, "ready")
-        self._reach(self._last.register_forward_pre_hook, "last look")
-        self._reach(self._last.register_forward_hook, "behind")
+        self._reach(self.last.register_forward_pre_hook, "last look")
+        self._reach(self.last.register_forward_hook, "behind")
         self._reach(self._model.register_forward_hook, "before")
-        return super().__enter__()
+        self._listens = False
+        if self._after is None:  # modes that the network itself enters have to lie above this one
+            self._listen()
+        return self
 
     def __exit__(self, *error: Any) -> None:
         self._hooks.close()
-        super().__exit__(*error)
+        if self._listens:
+            super().__exit__(*error)
+
+    def _listen(self) -> None:
+        if not self._listens:
+            self._listens = True
+            super().__enter__()
 
     def _reach(self, register: Callable[..., Any], stage: Stage) -> None:
         def go_on(*_: object) -> None:
             if stage in ("before", "ready") or self._stage != "before":
                 self._stage = stage
+            if self._stage == "last look":  # and no sooner: a mode costs every call that it hears
+                self._listen()
 
         self._hooks.callback(register(go_on).remove)
 
@@ -92,6 +106,10 @@ class _OnlyRead(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._stage == "last look" and func is F.scaled_dot_product_attention:
             return self._attend(Call(*args, **kwargs))
+        if self._stage == "answered" and func is F.linear and args:
+            rows = self._answered(args[0])
+            if rows is not None:
+                return self._filled(func(rows, *args[1:], **kwargs))
         if self._stage != "behind" or not args or not self._knows(args[0], 1):
             return func(*args, **kwargs)
         if func in ONE_BY_ONE and (func is not F.layer_norm or len(args[1]) == 1):
@@ -138,4 +156,19 @@ class _OnlyRead(TorchFunctionMode):
         batch, heads, _, width = some.shape
         result = some.new_zeros(batch, tokens, heads, width).transpose(1, 2)
         result[:, :, self._read] = some
+        if self._together:  # who follows one gradient may ask for that of the whole answer
+            self._answer = result, result._version, some.transpose(1, 2).flatten(2)
         return result
+
+    def _answered(self, tokens: Any) -> Tensor | None:
+        """Give what is read of the answer where these are its very numbers, heads joined."""
+        if self._answer is None:
+            return None
+        answer, version, rows = self._answer
+        same = (
+            tokens.shape == (len(rows), self._tokens, rows.shape[2])
+            and tokens.data_ptr() == answer.data_ptr()
+            and tokens.is_contiguous()
+            and answer._version == version
+        )
+        return rows if same else None

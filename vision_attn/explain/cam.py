@@ -1,27 +1,26 @@
 """Class activation maps: feature maps of one layer, weighted by what the score takes from them."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vision_attn.explain.behind import only_read
+from vision_attn.explain.behind import OnlyRead, only_read
 from vision_attn.explain.contract import Explainable, Images, Maps, Targets
-from vision_attn.explain.ending import last_look_of
 from vision_attn.explain.frozen import explained, must_have
+from vision_attn.explain.hearing import Heard, hear
 from vision_attn.explain.looks import token_grid
 from vision_attn.explain.maps import at_least_float32, image_size, upsample
 from vision_attn.explain.reach import check_reach, where_instead
-from vision_attn.explain.shifting import Shifting
+from vision_attn.explain.shifting import Shifting, is_linear
 from vision_attn.explain.targets import check, check_classes, scores
 from vision_attn.explain.unreached import SkippingUnreached
 from vision_attn.explain.weighing import (
+    ClassGrids,
     Features,
-    Grids,
+    Gradients,
     Weigh,
     by_alpha,
     by_gradient,
@@ -29,6 +28,7 @@ from vision_attn.explain.weighing import (
     by_positive_gradient,
     by_share_of_activation,
     principal_component,
+    weighted,
 )
 
 AT_ONCE = 16
@@ -85,17 +85,16 @@ def cam(model: Explainable, images: Images, targets: Targets) -> Maps:
     Zhou 2016, equation 2 (arXiv:1512.04150).
     """
 
-    def by_classifier(activation: Features, gradient: Features) -> Grids:
-        positions = gradient[0, 0].numel()
-        weights = positions * gradient.mean((2, 3))
+    def by_classifier(activation: Features, gradient: Gradients) -> ClassGrids:
+        weights = activation[0, 0].numel() * gradient.mean((-2, -1))
         if not _is_classifier(model, weights, targets) or not torch.allclose(
-            gradient, gradient.mean((2, 3), keepdim=True), rtol=1e-3, atol=0
+            gradient, gradient.mean((-2, -1), keepdim=True), rtol=1e-3, atol=0
         ):
             raise ValueError(
                 "cam needs a linear classifier of the average over positions of cam_layer, and "
                 "this network has another head; use grad_cam"
             )
-        return torch.einsum("bcij,bc->bij", activation, weights)
+        return weighted(activation, weights)
 
     return _one_class(by_classifier, model, images, targets)
 
@@ -126,20 +125,34 @@ def class_maps(
     once for up to `AT_ONCE` classes.
     """
     _check_each(model, images, classes)
-    size = image_size(images)
     alone = classes.shape[1] == 1
     # What several classes share is run for all at once, which cannot ask what each one reaches.
     skipping = SkippingUnreached() if alone else nullcontext()
-    with explained(model), skipping, _only_read(model, together=not alone):
-        leaf, logits = hear(model, images)
-        if not logits.requires_grad:
-            advice = where_instead(model, images, classes[:, 0], leaf.shape)
-            raise ValueError(f"the score has no gradient at cam_layer; {advice}")
-        activation = at_least_float32(model.to_map(leaf.detach(), size))
-        grids = []
-        for some in classes.split(AT_ONCE, dim=1):
-            on_maps = check_reach(model, images, some, _gradients(leaf, logits, some))
-            grids += [weigh(activation, at_least_float32(on_map)) for on_map in on_maps]
+    must_have(model, "cam_layer", "to_map")
+    # What the layer itself gives must be whole, so nothing is left out before it has run.
+    reading = only_read(model, after=model.cam_layer, together=not alone)
+    with explained(model), skipping, reading:
+        return _weighed(weigh, model, images, classes, hear(model, images))
+
+
+def _weighed(
+    weigh: Weigh,
+    model: Explainable,
+    images: Images,
+    classes: Int[Tensor, "batch class"],
+    heard: Heard,
+) -> Float[Tensor, "batch class height width"]:
+    """Differentiate the score of each class and weigh the features by that."""
+    leaf, logits = heard
+    size = image_size(images)
+    if not logits.requires_grad:
+        advice = where_instead(model, images, classes[:, 0], leaf.shape)
+        raise ValueError(f"the score has no gradient at cam_layer; {advice}")
+    activation = at_least_float32(model.to_map(leaf.detach(), size))
+    grids = []
+    for some in classes.split(AT_ONCE, dim=1):
+        on_maps = check_reach(model, images, some, _gradients(leaf, logits, some))
+        grids.append(weigh(activation, at_least_float32(on_maps)))
     return _upsampled(grids, size)
 
 
@@ -148,21 +161,15 @@ def _check_each(model: Explainable, images: Images, classes: Int[Tensor, "batch 
         raise ValueError(
             f"classes must name one or more classes an image, got shape {tuple(classes.shape)}"
         )
-    for targets in classes.unbind(1):
+    for targets in (classes.amin(1), classes.amax(1)):
         check(model, images, targets)
 
 
-def _only_read(model: Explainable, *, together: bool) -> AbstractContextManager[object]:
-    # What the layer itself gives must be whole, so nothing is left out before it has run.
-    must_have(model, "cam_layer", "to_map")
-    return only_read(model, after=model.cam_layer, together=together)
-
-
 def _upsampled(
-    grids: list[Grids], size: tuple[int, int]
+    grids: list[ClassGrids], size: tuple[int, int]
 ) -> Float[Tensor, "batch class height width"]:
-    maps = upsample(torch.stack(grids, dim=1).flatten(0, 1), size)
-    return maps.unflatten(0, (-1, len(grids)))
+    all_classes = torch.cat(grids).transpose(0, 1)
+    return upsample(all_classes.flatten(0, 1), size).unflatten(0, all_classes.shape[:2])
 
 
 def _gradients(
@@ -184,86 +191,49 @@ def grad_cam_classes(
     model: Explainable, images: Images, classes: Int[Tensor, "batch class"]
 ) -> Float[Tensor, "batch class height width"]:
     """Give Grad-CAM for several classes of each image at the price of one."""
-    maps = None
-    if classes.ndim == 2 and classes.shape[1] > 1 and last_look_of(model) is not None:
-        maps = _from_sums(model, images, classes)
+    must_have(model, "cam_layer", "to_map")
+    maps, reading = None, only_read(model, after=model.cam_layer, together=True)
+    several = classes.ndim == 2 and classes.shape[1] > 1
+    if several and isinstance(reading, OnlyRead) and is_linear(reading.last):
+        maps = _from_sums(model, reading, images, classes)
     return class_maps(by_mean_gradient, model, images, classes) if maps is None else maps
 
 
 def _from_sums(
-    model: Explainable, images: Images, classes: Int[Tensor, "batch class"]
+    model: Explainable, reading: OnlyRead, images: Images, classes: Int[Tensor, "batch class"]
 ) -> Float[Tensor, "batch class height width"] | None:
     """Do Grad-CAM with the gradient summed over patches, which is all that it needs.
 
-    None where that is 0, which another way can say why, or where the layer gives no tokens.
+    None where that is 0, which another way can say why, or where not the last look alone reads what
+    `cam_layer` gives.
     """
     _check_each(model, images, classes)
     size = image_size(images)
-    with explained(model), _only_read(model, together=True), Shifting() as shifting:
 
-        def move(leaf: Tensor) -> Tensor:
-            if leaf.ndim != 3:
-                return leaf.clone()
-            return shifting.move(
-                leaf, token_grid(model, leaf.shape[1], size, leaf.device).flatten()
-            )
+    def patches(tokens: int) -> Int[Tensor, " patch"]:
+        return token_grid(model, tokens, size, images.device).flatten()
 
-        leaf, logits = hear(model, images, move)
-        if shifting.shift is None or not logits.requires_grad:
+    shifting = Shifting(reading.last, patches, reading.read)
+    with explained(model), shifting, reading:
+        leaf, logits = heard = hear(model, images, shifting.tell)
+        if shifting.vector is None:
+            return _weighed(by_mean_gradient, model, images, classes, heard)
+        if _reaches(logits, leaf):
             return None
         activation = at_least_float32(model.to_map(leaf.detach(), size))
-        patches, grids = activation[0, 0].numel(), []
+        positions, grids = activation[0, 0].numel(), []
         for some in classes.split(AT_ONCE, dim=1):
-            sums = at_least_float32(_gradients(shifting.shift, logits, some)).flatten(2)
+            sums = at_least_float32(_gradients(shifting.vector, logits, some)).flatten(2)
             if not sums.any(2).all():
                 return None
-            means = sums[..., None, None] / patches
-            grids += [by_mean_gradient(activation, mean) for mean in means]
+            grids.append(by_mean_gradient(activation, sums[..., None, None] / positions))
     return _upsampled(grids, size)
 
 
-class Heard(NamedTuple):
-    """Keep the output of `cam_layer`, as a leaf of the graph, and the logits computed from it."""
-
-    leaf: Tensor
-    logits: Float[Tensor, "batch output"]
-
-
-def hear(
-    model: Explainable, images: Images, go_on: Callable[[Tensor], Tensor] = torch.clone
-) -> Heard:
-    """Run the network once, its graph starting at the output of `cam_layer`.
-
-    The network goes on with what `go_on` makes of that output, by default a copy.
-    """
-    must_have(model, "cam_layer", "to_map")
-    leaves: list[Tensor] = []
-
-    def cut(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        if not isinstance(output, Tensor):
-            raise ValueError(
-                f"cam_layer must give one tensor, got {type(output).__name__}; choose another layer"
-            )
-        # Two copies: the network may change its own output, or its layer's input, in place later.
-        leaves.append(output.detach().clone().requires_grad_())
-        return go_on(leaves[-1])
-
-    handle = model.cam_layer.register_forward_hook(cut)
-    try:
-        logits = model(images.detach())
-    finally:
-        handle.remove()
-    if len(leaves) != 1:
-        raise ValueError(
-            f"cam_layer must run once in a forward pass, but ran {len(leaves)} times; choose "
-            f"another layer"
-        )
-    if len(leaves[0]) != len(images):  # windows of one image would pass for images of their own
-        raise ValueError(
-            f"cam_layer must give one activation an image, got {len(leaves[0])} for {len(images)} "
-            f"images; choose another layer"
-        )
-    return Heard(leaves[0], logits)
+def _reaches(logits: Float[Tensor, "batch output"], leaf: Tensor) -> bool:
+    """Tell whether the graph of the logits still has the leaf in it."""
+    whole = torch.autograd.grad(logits.sum(), leaf, retain_graph=True, allow_unused=True)
+    return whole[0] is not None
 
 
 def _one_class(weigh: Weigh, model: Explainable, images: Images, targets: Targets) -> Maps:
@@ -272,12 +242,15 @@ def _one_class(weigh: Weigh, model: Explainable, images: Images, targets: Target
 
 
 def _is_classifier(
-    model: Explainable, weights: Float[Tensor, "batch channel"], targets: Targets
+    model: Explainable, weights: Float[Tensor, "class batch channel"], targets: Targets
 ) -> bool:
     """Tell whether a layer of the network holds just these weights for these classes."""
     assert isinstance(model, nn.Module)  # `explained` made sure
     for layer in model.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d) and layer.weight[0].numel() == weights.shape[1]:
+        if (
+            isinstance(layer, nn.Linear | nn.Conv2d)
+            and layer.weight[0].numel() == weights.shape[-1]
+        ):
             rows = at_least_float32(layer.weight.detach().flatten(1))
             known = targets.max() < len(rows)
             if known and torch.allclose(rows[targets], weights, rtol=1e-2, atol=1e-6):

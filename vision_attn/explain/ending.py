@@ -22,7 +22,8 @@ def last_look_of(model: Explainable) -> nn.Module | None:
     None unless all of the network is code of a known library, as its class has it, with no hook of
     anybody's: who listens there, or mixes tokens, must find all of them.
     """
-    if not isinstance(model, nn.Module):
+    last = getattr(model, "last_look", None)
+    if last is None or not isinstance(model, nn.Module):
         return None
     for module in model.modules():
         hooked = (
@@ -30,7 +31,7 @@ def last_look_of(model: Explainable) -> nn.Module | None:
         )
         if hooked or not type(module).__module__.startswith(KNOWN):
             return None
-    return getattr(model, "last_look", None)
+    return last
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""How feature maps are weighted: the formulas of the CAM family, from activation and gradient."""
+"""How feature maps are weighted: the formulas of the CAM family, from activation and gradient.
+
+Gradients may have axes before those of the activation: several classes are weighed at once.
+"""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -9,40 +12,47 @@ from torch import Tensor
 
 Features: TypeAlias = Float[Tensor, "batch channel row column"]
 Grids: TypeAlias = Float[Tensor, "batch row column"]
-Weigh: TypeAlias = Callable[[Features, Features], Grids]
-"""From the layer's activation and the score's gradient there to one grid an image."""
+Gradients: TypeAlias = Float[Tensor, "*class batch channel row column"]
+ClassGrids: TypeAlias = Float[Tensor, "*class batch row column"]
+Weigh: TypeAlias = Callable[[Features, Gradients], ClassGrids]
+"""From the layer's activation and the scores' gradients there to one grid an image and class."""
 
 
-def by_mean_gradient(activation: Features, gradient: Features) -> Grids:
+def by_mean_gradient(activation: Features, gradient: Gradients) -> ClassGrids:
     """Weigh as Grad-CAM does."""
-    return torch.einsum("bcij,bc->bij", activation, gradient.mean((2, 3))).relu()
+    return weighted(activation, gradient.mean((-2, -1))).relu()
 
 
-def by_alpha(activation: Features, gradient: Features) -> Grids:
+def by_alpha(activation: Features, gradient: Gradients) -> ClassGrids:
     """Weigh as Grad-CAM++ does for the score's exponential, whose factor exp(score) is left out."""
     square = gradient.square()
-    denominator = 2 * square + activation.sum((2, 3), keepdim=True) * square * gradient
+    denominator = 2 * square + activation.sum((-2, -1), keepdim=True) * square * gradient
     alpha = torch.where(denominator == 0, 0.0, square / denominator)
-    weights = (alpha * gradient.relu()).sum((2, 3))
-    return torch.einsum("bcij,bc->bij", activation, weights).relu()
+    weights = (alpha * gradient.relu()).sum((-2, -1))
+    return weighted(activation, weights).relu()
 
 
-def by_gradient(activation: Features, gradient: Features) -> Grids:
+def by_gradient(activation: Features, gradient: Gradients) -> ClassGrids:
     """Weigh as HiResCAM does."""
-    return (activation * gradient).sum(1)
+    return (activation * gradient).sum(-3)
 
 
-def by_positive_gradient(activation: Features, gradient: Features) -> Grids:
+def by_positive_gradient(activation: Features, gradient: Gradients) -> ClassGrids:
     """Weigh as LayerCAM does."""
-    return (activation * gradient.relu()).sum(1).relu()
+    return (activation * gradient.relu()).sum(-3).relu()
 
 
-def by_share_of_activation(activation: Features, gradient: Features) -> Grids:
+def by_share_of_activation(activation: Features, gradient: Gradients) -> ClassGrids:
     """Weigh as XGrad-CAM does; a channel that sums to 0 has no weight."""
-    total = activation.sum((2, 3))
-    taken = (activation * gradient).sum((2, 3))
+    total = activation.sum((-2, -1))
+    taken = (activation * gradient).sum((-2, -1))
     weights = torch.where(total == 0, 0.0, taken / total)
-    return torch.einsum("bcij,bc->bij", activation, weights)
+    return weighted(activation, weights)
+
+
+def weighted(activation: Features, weights: Float[Tensor, "*class batch channel"]) -> ClassGrids:
+    """Sum the channels, each with its weight."""
+    return torch.einsum("bcij,...bc->...bij", activation, weights)
 
 
 def principal_component(features: Features) -> Grids:
