@@ -121,6 +121,23 @@ def test_the_estimate_has_no_bias_and_a_baseline_less_variance(reward):
     assert spread["moving"] < 0.7 * spread["none"]
 
 
+@pytest.mark.parametrize("reward", ["rest", "caption"])
+def test_other_rollouts_of_a_caption_are_a_baseline_without_bias(reward):
+    _, expected = expected_gradient(make())
+    task, spread = make(reward=reward, rollouts=4), {}
+    found = estimates(task, 9_000, 48)
+    for estimate, exact in zip(found, expected, strict=True):
+        bias, error = (estimate.mean(0) - exact).abs(), estimate.std(0) / len(estimate) ** 0.5
+        assert bias.max() < 0.01
+        assert (bias <= 4 * error + 1e-5).all()
+    spread["rollouts"] = sum(x.var(0).sum().item() for x in found)
+    alone = make(reward=reward)
+    set_baseline(alone, [0.0, 0.0][: 1 if reward == "caption" else 2])
+    as_many_draws = estimates(alone, 36_000, 48)
+    spread["none"] = sum(x.var(0).sum().item() for x in as_many_draws)
+    assert spread["rollouts"] < 0.7 * spread["none"]
+
+
 def test_the_rest_of_the_caption_varies_less_than_the_whole():
     spread = {}
     for reward in ("rest", "caption"):

@@ -13,6 +13,7 @@ LOOKS = {  # settings of the task, and the looks that they can have an effect on
     "doubly_stochastic": ("soft", "hard", "gumbel", "transformer"),
     "reinforce": ("hard", "glimpse"),
     "reward": ("hard", "glimpse"),
+    "rollouts": ("hard", "glimpse"),
     "entropy": ("hard",),
     "expected_share": ("hard",),
     "value": ("glimpse",),

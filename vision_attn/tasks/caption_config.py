@@ -34,6 +34,10 @@ class CaptioningConfig(Config):
     reward: Literal["caption", "rest"] = "rest"
     """Log-probability that a drawn look is credited with: of the whole caption, as in the paper, or
     of the words from it on, which varies less and is the same in the mean."""
+    rollouts: int = 1
+    """Times that every caption is gone through, with looks drawn anew. From 2 on, a reward is held
+    against the mean of the other times (Kool 2019), whatever the words, and not against the moving
+    average of look=hard or the value that the glimpse decoder expects."""
     entropy: float = 0.002
     """Weight of the entropy of hard looks."""
     expected_share: float = 0.5
@@ -64,9 +68,9 @@ class CaptioningConfig(Config):
         for name in ("doubly_stochastic", "reinforce", "entropy", "value", "penalty"):
             if getattr(self, name) < 0:
                 yield f"{name} must be 0 or more, got {getattr(self, name)}"
-        for name, least in (("beams", 1), ("longest", 1), ("samples", 1)):
-            if getattr(self, name) < least:
-                yield f"{name} must be {least} or more, got {getattr(self, name)}"
+        for name in ("beams", "longest", "samples", "rollouts"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be 1 or more, got {getattr(self, name)}"
         if not 0 <= self.label_smoothing < 1:
             yield f"label_smoothing must be in [0, 1), got {self.label_smoothing}"
         if not 0 < self.temperature_final <= 1:

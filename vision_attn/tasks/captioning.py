@@ -23,6 +23,7 @@ from vision_attn.tasks.caption_losses import (
     smoothed,
 )
 from vision_attn.tasks.gathering import gathered
+from vision_attn.tasks.reinforce import over_others
 from vision_attn.tasks.self_critical import SelfCritic
 from vision_attn.tasks.task import Task, evaluating
 from vision_attn.tasks.truth import Judge, summarised
@@ -61,8 +62,11 @@ class Captioning(Task):
             if self.critic is None:
                 raise ValueError("self_critical needs the training captions: call meet() first")
             return self.critic(self.model, batch)
-        config, words, tape = self.config, batch.words.flatten(0, 1), Tape()
-        logits = self.model(batch.image, batch.words, tape, **self._practice()).flatten(0, 1)
+        config, given, tape = self.config, batch.words, Tape()
+        if self.training:
+            given = given.repeat_interleave(config.rollouts, 1)
+        words = given.flatten(0, 1)
+        logits = self.model(batch.image, given, tape, **self._practice()).flatten(0, 1)
         real = words != PAD
         count = real.any(1).sum().clamp_min(1)
         log_probs = said(logits, words)
@@ -98,7 +102,10 @@ class Captioning(Task):
         gains = returns(log_probs, config.reward)
         if not tape.values:
             drawn = real & (looked != 0)  # 0 where the expected value stood in for the draw
-            advantages = self.baseline.advantages(gains, drawn)
+            if config.rollouts > 1:
+                advantages = over_others(gains, config.rollouts) * drawn
+            else:
+                advantages = self.baseline.advantages(gains, drawn)
             spread = entropy(tape.looks[0]).sum(1) * real
             gained = config.reinforce * (advantages * looked).sum() + config.entropy * spread.sum()
             return gained, {"look_entropy": spread.sum() / real.sum().clamp_min(1)}
@@ -107,7 +114,10 @@ class Captioning(Task):
         if config.reward == "caption":
             ahead = real.sum(1, keepdim=True).clamp_min(1).expand_as(ahead)
         expected = torch.stack(tape.values, 1)
-        advantages = (gains - ahead * expected.detach()) * real
+        if config.rollouts > 1:
+            advantages = over_others(gains, config.rollouts) * real
+        else:
+            advantages = (gains - ahead * expected.detach()) * real
         error = ((expected - gains / ahead).square() * real).sum()
         centres = torch.stack(tape.centres, 1)
         cut_off = ((centres.abs() == 1).any(-1) * real).sum() / real.sum().clamp_min(1)
