@@ -30,7 +30,7 @@ NETWORKS = {
 }
 
 
-def main(repeats: int = 3) -> list[str]:
+def main(repeats: int = 7) -> list[str]:
     """Print one row a network."""
     device = find("auto").device
     images, batch_size = (32, 8) if device.type == "cpu" else (2048, 128)

@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import tarfile
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ from vision_attn.data.decode import decode
 from vision_attn.data.transforms import evaluate_batch
 from vision_attn.explaining import predict as command
 from vision_attn.explaining import tables
-from vision_attn.explaining.ahead import ahead
 from vision_attn.explaining.journal import Journal
 from vision_attn.explaining.predict import predict
 from vision_attn.explaining.sources import Split
@@ -229,30 +226,6 @@ def test_parquet_in_several_groups_is_one_table(tmp_path, monkeypatch):
     lines = [{"path": f"{place}", "probability": place / 8} for place in range(5)]
     tables.write_table(tmp_path / "t.parquet", {"path": str, "probability": float}, lines)
     assert rows(tmp_path / "t.parquet") == lines
-
-
-def test_threads_work_ahead_but_not_far():
-    begun, lock, go = [], threading.Lock(), threading.Event()
-
-    def work(job):
-        with lock:
-            begun.append(job)
-        go.wait(5)
-        return job * job
-
-    found = ahead(work, range(11), workers=2)
-    threading.Timer(0.2, go.set).start()
-    assert next(found) == 0
-    time.sleep(0.05)
-    assert len(begun) <= 3
-    assert list(found) == [place * place for place in range(1, 11)]
-
-
-def test_an_error_in_a_thread_is_raised_where_its_result_would_be():
-    found = ahead(lambda job: 1 // job, [1, 0, 1], workers=2)
-    assert next(found) == 1
-    with pytest.raises(ZeroDivisionError):
-        next(found)
 
 
 def test_no_more_than_a_few_batches_are_in_memory(runs, tmp_path, monkeypatch):

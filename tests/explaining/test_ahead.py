@@ -1,0 +1,44 @@
+"""Threads that work ahead of the one who waits for them."""
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from vision_attn.explaining.ahead import ahead
+
+
+def test_threads_work_ahead_but_not_far():
+    begun, lock, go = [], threading.Lock(), threading.Event()
+
+    def work(job):
+        with lock:
+            begun.append(job)
+        go.wait(5)
+        return job * job
+
+    found = ahead(work, range(11), workers=2)
+    threading.Timer(0.2, go.set).start()
+    assert next(found) == 0
+    time.sleep(0.05)
+    assert len(begun) <= 3
+    assert list(found) == [place * place for place in range(1, 11)]
+
+
+def test_an_error_in_a_thread_is_raised_where_its_result_would_be():
+    found = ahead(lambda job: 1 // job, [1, 0, 1], workers=2)
+    assert next(found) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's on Linux only")
+def test_threads_give_way_to_the_one_who_waits_and_to_nobody_else():
+    def niceness(job):
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness(0)
+    assert set(ahead(niceness, range(4), workers=2)) == {min(before + 10, 19)}
+    assert niceness(0) == before
