@@ -73,10 +73,26 @@ def looped(score, query, keys, formula):
     return scores
 
 
+@pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize("name", CASES)
-def test_score_equals_a_triple_loop(name):
+def test_score_equals_a_triple_loop(name, learning):
     score, query, keys, formula = made(name)
-    torch.testing.assert_close(score(query, keys), looped(score, query, keys, formula))
+    with torch.set_grad_enabled(learning):
+        found = score(query, keys)
+    torch.testing.assert_close(found, looped(score, query, keys, formula))
+
+
+@pytest.mark.parametrize("scale", [1, 5, 30, 1e4, 1e30])
+def test_additive_scores_are_the_same_however_far_query_and_key_are_apart(scale):
+    torch.manual_seed(3)
+    score = Additive(DIM, DIM)
+    query = scale * torch.randn(BATCH, QUERIES, DIM)
+    keys = -query[:, :1].expand(-1, KEYS, -1) + torch.randn(BATCH, KEYS, DIM)
+    learning = score(query, keys).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(score(query, keys), learning)
+        assert score(query[:, :0], keys).shape == (BATCH, 0, KEYS)
+        assert score(query[:0], keys[:0]).shape == (0, QUERIES, KEYS)
 
 
 @pytest.mark.parametrize("name", CASES)
