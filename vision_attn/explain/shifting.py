@@ -72,7 +72,7 @@ class Shifting(TorchFunctionMode):
         """Send the vector through the layer by itself, then let the tokens go without a graph."""
         told, self._told = self._told, None
         rest = [x for x in args if x is not told] + list(kwargs.values())
-        if told is None or told._version or not all(map(_says_nothing, rest)):
+        if told is None or told.ndim != 3 or told._version or not all(map(_says_nothing, rest)):
             return None
         self._listens = True
         super().__enter__()  # from here on only: a mode costs every call that it hears
@@ -96,12 +96,8 @@ class Shifting(TorchFunctionMode):
         call = Call(*args, **kwargs)
         if self._alone is not None:
             return self._moved(call, self._alone)
-        mask = call.attn_mask
-        if (
-            not call.is_causal
-            and not call.enable_gqa
-            and (mask is None or mask.is_floating_point())
-        ):
+        adds = call.attn_mask is None or call.attn_mask.is_floating_point()
+        if adds and not call.is_causal and not call.enable_gqa:
             self._alone = call
         raise Enough
 
