@@ -133,6 +133,9 @@ class GlimpseDecoderConfig(Config):
     """Width of words, glimpses and the LSTM."""
     sigma: float = 0.15
     """Standard deviation of the centre around its mean while training; the image is 2 wide."""
+    sigma_final: float | None = None
+    """Where sigma is at the end of the training, falling by equal factors; None to keep it. Chance
+    has to bring the eye to what is named before it can be rewarded for going there."""
     order: Literal["read_first", "look_first"] = "read_first"
     """Whether the state that asks where to look has read the last word: read_first, it has (Luong
     2015); look_first, it has not (Bahdanau 2015, Xu 2015)."""
@@ -143,8 +146,8 @@ class GlimpseDecoderConfig(Config):
 
     def _broken(self) -> Iterator[str]:
         yield from _broken_width(self.dim, 1, self.dropout)
-        if self.sigma <= 0:
-            yield f"sigma must be positive, got {self.sigma}"
+        if self.sigma <= 0 or (self.sigma_final is not None and self.sigma_final <= 0):
+            yield f"sigma must be positive, got {self.sigma} and {self.sigma_final}"
 
 
 @dataclass(frozen=True, kw_only=True)

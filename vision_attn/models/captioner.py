@@ -103,6 +103,12 @@ class Captioner(nn.Module):
         """Caption images by drawing words; settings are those of `sampling.sample`."""
         return sample(self, images, **settings)
 
+    def anneal(self, progress: float) -> None:
+        """Draw the places of glimpses as after a share of the training, [0, 1]."""
+        gaze = getattr(self.decoder, "gaze", None)
+        if isinstance(gaze, GlimpseGaze):
+            gaze.anneal(progress)
+
     @property
     def _is_hard(self) -> bool:
         decoder = self.config.decoder

@@ -12,6 +12,7 @@ from vision_attn.attention.multihead import join_heads
 from vision_attn.attention.window import Everywhere, Monotonic, Predictive, Window
 from vision_attn.models.caption_config import GlimpseDecoderConfig, LSTMDecoderConfig, RetinaConfig
 from vision_attn.models.patch_encoder import patch_encoder
+from vision_attn.models.policy import annealed
 from vision_attn.models.retina import Retina
 
 
@@ -149,12 +150,17 @@ class GlimpseGaze(nn.Module):
     def __init__(self, retina: RetinaConfig, config: GlimpseDecoderConfig, channels: int):
         super().__init__()
         dim = config.dim
-        self.retina, self.sigma = retina, config.sigma
+        self.retina = retina
+        self.sigmas, self.sigma = (config.sigma, config.sigma_final), config.sigma
         self.what = patch_encoder(retina.size, channels * retina.scales, retina.channels, dim)
         self.where = nn.Linear(2, dim)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.policy = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 2))
         self.value = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 1))
+
+    def anneal(self, progress: float) -> None:
+        """Set sigma for a share of the training, [0, 1]."""
+        self.sigma = annealed(*self.sigmas, progress)
 
     def summary(self, sight: Scenery) -> Float[Tensor, "batch dim"]:
         """Take a glimpse at the middle of every image."""

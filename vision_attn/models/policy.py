@@ -26,6 +26,11 @@ class Choice(NamedTuple):
     """Of all places, row by row, where they can be listed."""
 
 
+def annealed(start: float, end: float | None, progress: float) -> float:
+    """Fall from start to end by equal factors; without an end, stay."""
+    return start if end is None else start * (end / start) ** progress
+
+
 class Gaussian(nn.Module):
     """Draw places around a mean that the state tells; in evaluation take the mean.
 
@@ -36,13 +41,12 @@ class Gaussian(nn.Module):
     def __init__(self, dim: int, sigma: float, sigma_final: float | None):
         super().__init__()
         self.mean = nn.Linear(dim, 2)
-        self.sigmas = sigma, sigma if sigma_final is None else sigma_final
+        self.sigmas = sigma, sigma_final
         self.sigma, self.pathwise = sigma, False
 
     def anneal(self, progress: float) -> None:
         """Set sigma for a share of the training, [0, 1]."""
-        start, end = self.sigmas
-        self.sigma = start * (end / start) ** progress
+        self.sigma = annealed(*self.sigmas, progress)
 
     def forward(self, state: State) -> Choice:
         mean = self.mean(state).float().tanh()

@@ -55,6 +55,7 @@ class Captioning(Task):
     def at(self, step: int, steps: int) -> None:
         """Note how far the training is, as a share."""
         self.progress = step / steps
+        self.model.anneal(self.progress)
 
     def forward(self, batch: Captioned) -> dict[str, Tensor]:
         """Give the loss, a mean over captions of sums over words, and what it is made of."""
