@@ -64,6 +64,8 @@ ONE_LINE = {
     "model.unfreeze_from=2": "model.unfreeze_from: belongs to freeze=true, got 2; leave it out",
     "task.entropy=0.5": "task.entropy: is for looks of hard, got soft; leave it out",
     "task.reinforce=0.5": "task.reinforce: is for looks of hard or glimpse, got soft; leave it out",
+    "task.rollouts=2": "task.rollouts: is for looks of hard or glimpse, got soft; leave it out",
+    "task.rollouts=0": "task.rollouts: must be 1 or more, got 0",
     "task.samples=3": "task.samples: belongs to self_critical, which is none; leave it out",
     "task.penalty=1": (
         "task.penalty: a single beam has nothing to rank; leave it out, or set task.beams"
@@ -139,3 +141,19 @@ def test_the_reference_lists_sections_inside_the_model_once():
         assert text.count(f"model.decoder.name={name}: ") == 1
     assert text.count("registers = 0") == 1
     assert "encoder.name = resnet" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["task.reinforce=0"], "task.rollouts: teach drawn looks, and none learns here"),
+        (["task.expected_share=1"], "task.rollouts: teach drawn looks, and none learns here"),
+    ],
+)
+def test_rollouts_that_teach_nothing_are_refused(tmp_path, settings, told):
+    (tmp_path / "r.yaml").write_text(GOOD)
+    hard = ["model.decoder.look=hard", "task.rollouts=2"]
+    read(tmp_path / "r.yaml", *hard)
+    found = mistakes(tmp_path, GOOD, *hard, *settings)
+    assert len(found) == 1
+    assert told in found[0]

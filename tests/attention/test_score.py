@@ -93,6 +93,8 @@ def test_additive_scores_are_the_same_however_far_query_and_key_are_apart(scale)
         torch.testing.assert_close(score(query, keys), learning)
         assert score(query[:, :0], keys).shape == (BATCH, 0, KEYS)
         assert score(query[:0], keys[:0]).shape == (0, QUERIES, KEYS)
+        shared = score.compare(query, score.prepare(keys[:1]))
+        torch.testing.assert_close(shared[0], learning[0])
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,5 +1,7 @@
 """Behind the last look only what the head reads is computed, and nothing else is changed."""
 
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -180,3 +182,20 @@ def test_a_subclass_that_reads_in_another_way_runs_in_full():
     assert last_look_of(model) is model.blocks[-1].attn
     model.__class__ = Mine
     assert last_look_of(model) is None
+
+
+def test_another_thread_that_runs_the_network_is_left_alone():
+    model, images, found = ours(), given(2, 3, 16, 12).detach(), []
+    with torch.no_grad(), only_read(model, after=model.blocks[-1].norm1):
+        other = threading.Thread(target=lambda: found.append((model(images), _depth())))
+        other.start()
+        other.join()
+        mine = model(images)
+        assert _depth() == 1
+    assert _depth() == 0
+    assert found[0][1] == 0
+    torch.testing.assert_close(found[0][0], mine)
+
+
+def _depth():
+    return torch._C._len_torch_function_stack()

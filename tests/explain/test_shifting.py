@@ -12,6 +12,8 @@ from vision_attn.explain import adapt, cam
 from vision_attn.explain.cam import class_maps, grad_cam_classes
 from vision_attn.explain.shifting import Shifting, is_linear
 from vision_attn.explain.weighing import by_mean_gradient
+from vision_attn.models.config import ViTConfig
+from vision_attn.spec import Spec
 
 PATCHES = torch.tensor([1, 2, 3, 5])
 FIRST = torch.arange(6) == 0
@@ -114,7 +116,28 @@ class Causal(MultiHeadAttention):
         return F.scaled_dot_product_attention(query, key, value, is_causal=True).squeeze(1)
 
 
-@pytest.mark.parametrize("kind", [WrittenOut, Causal])
+class OneHead(MultiHeadAttention):
+    def forward(self, tokens):
+        return F.scaled_dot_product_attention(*self.qkv(tokens).chunk(3, -1))
+
+
+class Fixed(Biased):
+    """Take six tokens, no more and no fewer."""
+
+    def forward(self, tokens):
+        query, key, value = self.split(tokens.reshape(-1, 6, 8))
+        return self.join(F.scaled_dot_product_attention(query, key, value))
+
+
+class Placed(Biased):
+    """Say of six tokens where they are, also where there is but one."""
+
+    def forward(self, tokens):
+        query, key, value = self.split(tokens + drawn(6, 8))
+        return self.join(F.scaled_dot_product_attention(query, key, value))
+
+
+@pytest.mark.parametrize("kind", [WrittenOut, Causal, OneHead, Fixed, Placed])
 def test_a_layer_that_attends_in_another_way_runs_as_ever(kind):
     assert untouched(layer(kind))
 
@@ -122,6 +145,31 @@ def test_a_layer_that_attends_in_another_way_runs_as_ever(kind):
 def test_a_layer_that_is_told_more_than_its_tokens_runs_as_ever():
     rotation = drawn(6, 4), drawn(6, 4)
     assert untouched(layer(), None, rotation)
+
+
+class Normalised(Biased):
+    """Attend by directions alone, which are not linear in a token though all parts are."""
+
+    def forward(self, tokens):
+        query, key, value = self.split(tokens)
+        return self.join(F.scaled_dot_product_attention(query, F.normalize(key, dim=-1), value))
+
+
+class Twice(Biased):
+    def forward(self, tokens):
+        query, key, value = self.split(tokens)
+        once = F.scaled_dot_product_attention(query, key, value)
+        return self.join(F.scaled_dot_product_attention(query, value, once))
+
+
+@pytest.mark.parametrize("kind", [Normalised, Twice])
+def test_what_turns_out_not_to_be_linear_is_told(kind):
+    attending, tokens = layer(kind), drawn(3, 6, 8)
+    shifting = Shifting(attending, lambda count: PATCHES, FIRST)
+    with shifting:
+        found = attending(shifting.tell(tokens))
+    assert not shifting.holds
+    torch.testing.assert_close(found, attending(tokens))
 
 
 def test_only_layers_linear_in_their_tokens_are_followed():
@@ -132,22 +180,56 @@ def test_only_layers_linear_in_their_tokens_are_followed():
     assert not is_linear(gated)
 
 
-def networks():
-    for kind in SEQUENCES:
-        yield adapt(sequence(kind, SQUARE))
-    yield adapt(torchvision_vit())
+FOLLOWED = {"class token", "distilled", "registers", "ours"}
+IN_VAIN = {"norm after attention"}
+"""Where others read the layer too."""
 
 
-def test_grad_cam_of_several_classes_is_that_of_whole_gradients(monkeypatch):
-    made, from_sums = [], cam._from_sums
-    monkeypatch.setattr(cam, "_from_sums", lambda *run: made.append(from_sums(*run)) or made[-1])
+@pytest.mark.parametrize("kind", [*SEQUENCES, "torchvision", "ours"])
+def test_grad_cam_of_several_classes_is_that_of_whole_gradients(kind, monkeypatch):
+    made, tell = [], Shifting.tell
+    monkeypatch.setattr(Shifting, "tell", lambda self, x: made.append(self) or tell(self, x))
     images, _ = batch(SQUARE)
+    if kind == "ours":
+        spec = Spec(image_size=SQUARE, names=tuple("abcde"))
+        network = ViTConfig(dim=16, depth=2, heads=2, patch_size=8, pool="cls").build(spec).eval()
+    else:
+        network = adapt(torchvision_vit() if kind == "torchvision" else sequence(kind, SQUARE))
     classes = torch.tensor([[0, 3], [1, 1], [4, 2]])
-    for network in networks():
-        found = grad_cam_classes(network, images, classes)
-        expected = class_maps(by_mean_gradient, network, images, classes)
-        torch.testing.assert_close(found, expected)
-    assert sum(maps is not None for maps in made) > 3
+    found = grad_cam_classes(network, images, classes)
+    followed = [shifting.vector is not None and shifting.holds for shifting in made]
+    assert followed == [True] if kind in FOLLOWED | IN_VAIN else not any(followed)
+    torch.testing.assert_close(found, class_maps(by_mean_gradient, network, images, classes))
+
+
+def test_who_changes_gradients_finds_all_of_them():
+    network = sequence("class token", SQUARE)
+    network.blocks[-1].attn.qkv.register_full_backward_hook(
+        lambda layer, to_inputs, of_outputs: (to_inputs[0].clamp_min(0),)
+    )
+    adapted, (images, _) = adapt(network), batch(SQUARE)
+    classes = torch.tensor([[0, 3], [1, 1], [4, 2]])
+    found = grad_cam_classes(adapted, images, classes)
+    alone = [grad_cam_classes(adapted, images, one[:, None]) for one in classes.unbind(1)]
+    torch.testing.assert_close(found, torch.cat(alone, 1))
+
+
+def test_attention_that_somebody_rewrote_is_explained_as_it_is(monkeypatch):
+    network = sequence("class token", SQUARE)
+    attention = type(network.blocks[-1].attn)
+
+    def forward(self, tokens, attn_mask=None, is_causal=False):
+        shape = (*tokens.shape[:2], 3, self.num_heads, -1)
+        query, key, value = self.qkv(tokens).view(shape).permute(2, 0, 3, 1, 4)
+        query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=8.0)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+    monkeypatch.setattr(attention, "forward", forward)
+    adapted, (images, _) = adapt(network), batch(SQUARE)
+    classes = torch.tensor([[0, 3], [1, 1], [4, 2]])
+    found = grad_cam_classes(adapted, images, classes)
+    torch.testing.assert_close(found, class_maps(by_mean_gradient, adapted, images, classes))
 
 
 def test_who_else_reads_the_layer_is_not_forgotten(monkeypatch):

@@ -42,3 +42,11 @@ def test_threads_give_way_to_the_one_who_waits_and_to_nobody_else():
     before = niceness(0)
     assert set(ahead(niceness, range(4), workers=2)) == {min(before + 10, 19)}
     assert niceness(0) == before
+
+
+def test_where_niceness_is_forbidden_work_is_done_all_the_same(monkeypatch):
+    def forbidden(*_):
+        raise PermissionError("not here")
+
+    monkeypatch.setattr(os, "setpriority", forbidden, raising=False)
+    assert list(ahead(lambda job: job + 1, range(3), workers=2)) == [1, 2, 3]

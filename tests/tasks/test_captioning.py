@@ -116,6 +116,16 @@ def test_every_kind_of_look_takes_a_step(data, kind):
     assert without == set()
 
 
+def test_captions_are_gone_through_several_times_while_learning_only(data):
+    task, heard = make(data, "glimpse", rollouts=3), []
+    batch = data.train.__getitems__([(0, index) for index in range(2)])
+    task.model.register_forward_pre_hook(lambda model, given: heard.append(given[1]))
+    for mode, times in ((task.train, 3), (task.eval, 1)):
+        mode()
+        task(batch)
+        assert torch.equal(heard.pop(), batch.words.repeat_interleave(times, 1))
+
+
 def test_what_changes_while_training_is_a_function_of_the_step(data):
     task = make(data, "gumbel", own_words=0.4, expected_share=0.25).train()
     task.at(0, 10)

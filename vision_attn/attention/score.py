@@ -115,21 +115,23 @@ class Additive(Score):
     def compare(self, query: Queries, prepared: Prepared) -> Scores:
         # tanh x is 2 sigmoid 2x - 1, and torch computes that four times as fast on the CPU.
         doubled, weights = 2 * self.query(query), self.compared.weight[0]
-        if not torch.is_grad_enabled() and _multiply(doubled, prepared):
+        if _can_multiply(doubled, prepared):
             return weights.sum() - 2 * _rests(doubled, prepared, weights)
-        halves = (doubled.unsqueeze(2) + prepared.unsqueeze(1)).sigmoid_() @ weights
-        return 2 * halves - weights.sum()
+        halves = self.compared((doubled.unsqueeze(2) + prepared.unsqueeze(1)).sigmoid_())
+        return 2 * halves.squeeze(-1) - weights.sum()
 
 
 FAR = 40.0
 """Up to here exponentials can be multiplied, and float32 holds the product."""
 
 
-def _multiply(query: Queries, prepared: Prepared) -> bool:
-    """Tell whether products of exponentials are exact here, and faster than sums."""
-    wide = query.dtype in (torch.float32, torch.float64)
-    on_cpu = wide and query.device.type == "cpu" and query.numel() > 0 and prepared.numel() > 0
-    return on_cpu and bool(query.abs().max() < FAR) and bool(prepared.abs().max() < FAR)
+def _can_multiply(query: Queries, prepared: Prepared) -> bool:
+    """Tell whether products of exponentials are as good as sums of exponents, and faster."""
+    if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    wide = query.dtype in (torch.float32, torch.float64) and query.device.type == "cpu"
+    paired = len(query) == len(prepared) and query.numel() > 0 and prepared.numel() > 0
+    return wide and paired and bool(query.abs().max() < FAR) and bool(prepared.abs().max() < FAR)
 
 
 def _rests(query: Queries, prepared: Prepared, weights: Float[Tensor, " dim"]) -> Scores:

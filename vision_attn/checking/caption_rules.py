@@ -57,5 +57,12 @@ def looks_take_settings(model: Any, task: Any) -> Iterator[str]:
         yield "task.attention_target: belongs to doubly_stochastic, which is 0; leave it out"
     if task.samples != defaults["samples"] and task.self_critical == "none":
         yield "task.samples: belongs to self_critical, which is none; leave it out"
+    if task.rollouts > 1 and not (task.reinforce and task.expected_share < 1):
+        yield (
+            f"task.rollouts: teach drawn looks, and none learns here, with reinforce="
+            f"{task.reinforce} and expected_share={task.expected_share}; leave it out"
+        )
+    if task.rollouts > 1 and task.value != defaults["value"]:
+        yield "task.value: rollouts are held against each other, not against a value; leave it out"
     if task.penalty and task.beams == 1:
         yield "task.penalty: a single beam has nothing to rank; leave it out, or set task.beams"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from threading import get_ident
 from typing import Any, Literal, Self, TypeAlias
 
 import torch
@@ -31,7 +32,8 @@ def only_read(
     The head of a class-token network reads one token of many: 0 then stands for the others. The
     score and its gradients are the same to rounding. Does nothing for a network whose last look is
     not known or whose head reads most tokens, nor for another number of tokens than its readout's,
-    nor before the layer `after`, where given, has run. `together` is for many gradients
+    nor before the layer `after`, where given, has run: this mode then lies above those that
+    the network has entered before its last look. `together` is for many gradients
     computed as one batch.
     """
     last = last_look_of(model)
@@ -92,7 +94,11 @@ class OnlyRead(TorchFunctionMode):
             super().__enter__()
 
     def _reach(self, register: Callable[..., Any], stage: Stage) -> None:
+        owner = get_ident()
+
         def go_on(*_: object) -> None:
+            if get_ident() != owner:
+                return
             if stage in ("before", "ready") or self._stage != "before":
                 self._stage = stage
             if self._stage == "last look":  # and no sooner: a mode costs every call that it hears

@@ -204,8 +204,8 @@ def _from_sums(
 ) -> Float[Tensor, "batch class height width"] | None:
     """Do Grad-CAM with the gradient summed over patches, which is all that it needs.
 
-    None where that is 0, which another way can say why, or where not the last look alone reads what
-    `cam_layer` gives.
+    None where that is 0, which another way can say why, and where not the last look alone reads
+    what `cam_layer` gives or does so in a way of its own; the pass was then in vain.
     """
     _check_each(model, images, classes)
     size = image_size(images)
@@ -218,7 +218,7 @@ def _from_sums(
         leaf, logits = heard = hear(model, images, shifting.tell)
         if shifting.vector is None:
             return _weighed(by_mean_gradient, model, images, classes, heard)
-        if _reaches(logits, leaf):
+        if not shifting.holds or _reaches(logits, leaf):
             return None
         activation = at_least_float32(model.to_map(leaf.detach(), size))
         positions, grids = activation[0, 0].numel(), []

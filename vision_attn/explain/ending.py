@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
+from torch.nn.modules import module as torch_module
 
 from vision_attn.explain.contract import Explainable
 
 KNOWN = ("torch.nn.", "timm.", "torchvision.", "vision_attn.")
 """Libraries in whose networks tokens are on their own behind the last look."""
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 STEPS = {"forward", "forward_features", "forward_head", "pool"}
 
 
@@ -20,16 +22,14 @@ def last_look_of(model: Explainable) -> nn.Module | None:
     """Find the one layer after which `model` attends no more, to leave out what nobody reads.
 
     None unless all of the network is code of a known library, as its class has it, with no hook of
-    anybody's: who listens there, or mixes tokens, must find all of them.
+    anybody's: who listens there, changes gradients or mixes tokens must find all of them.
     """
     last = getattr(model, "last_look", None)
-    if last is None or not isinstance(model, nn.Module):
+    if last is None or not isinstance(model, nn.Module) or torch_module._has_any_global_hook():
         return None
     for module in model.modules():
-        hooked = (
-            module._forward_hooks or module._forward_pre_hooks or not STEPS.isdisjoint(vars(module))
-        )
-        if hooked or not type(module).__module__.startswith(KNOWN):
+        changed = any(getattr(module, hooks) for hooks in HOOKS) or STEPS & vars(module).keys()
+        if changed or not type(module).__module__.startswith(KNOWN):
             return None
     return last
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from threading import get_ident
 from typing import Any, Self, TypeAlias
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -17,15 +19,16 @@ from vision_attn.explain.maps import at_least_float32
 Tokens: TypeAlias = Float[Tensor, "batch token dim"]
 
 LINEAR = (nn.Linear, NonDynamicallyQuantizableLinear, nn.Identity, nn.Dropout)
-"""Parts through which queries, keys and values are linear in a token."""
+"""Parts of a layer through which queries, keys and values are linear in a token."""
 
 
 class Shifting(TorchFunctionMode):
     """Move patches, where a layer attends, by one vector an image, the same for all of them.
 
-    The vector is 0, but its gradient is the sum of the patches': it goes through the layer once, as
-    a token of its own, and what becomes of it is added to the query, key and value of each patch.
-    `vector` stays None where the layer is not seen to attend by them alone.
+    The gradient of the vector is the sum of the patches': it goes through the layer once, as a
+    token of its own, and how it would change there is added to the query, key and value of each
+    patch, which itself takes no gradient. `vector` stays None where the layer is not seen to attend
+    by its tokens alone.
     """
 
     vector: Float[Tensor, "batch 1 dim"] | None = None
@@ -45,6 +48,12 @@ class Shifting(TorchFunctionMode):
         self._told: Tokens | None = None
         self._alone: Call | None = None
         self._listens = False
+        self._agreed: list[bool] = []
+
+    @property
+    def holds(self) -> bool:
+        """Whether the layer attended once, and keys and values were linear in its tokens."""
+        return self._agreed == [True]
 
     def tell(self, tokens: Tensor) -> Tensor:
         """Note the copy of the layer's tokens that the network goes on with, to know it again."""
@@ -52,7 +61,7 @@ class Shifting(TorchFunctionMode):
         return self._told
 
     def __enter__(self) -> Self:
-        self._hooks = ExitStack()
+        self._hooks, self._owner = ExitStack(), get_ident()
         register = self._attending.register_forward_pre_hook
         self._hooks.callback(register(self._before, with_kwargs=True).remove)
         return self
@@ -70,14 +79,17 @@ class Shifting(TorchFunctionMode):
         self, attending: nn.Module, args: tuple, kwargs: dict[str, Any]
     ) -> tuple[tuple, dict[str, Any]] | None:
         """Send the vector through the layer by itself, then let the tokens go without a graph."""
+        if get_ident() != self._owner:
+            return None
         told, self._told = self._told, None
         rest = [x for x in args if x is not told] + list(kwargs.values())
         if told is None or told.ndim != 3 or told._version or not all(map(_says_nothing, rest)):
             return None
         self._listens = True
         super().__enter__()  # from here on only: a mode costs every call that it hears
-        vector = told.detach().new_zeros(len(told), 1, told.shape[2]).requires_grad_()
-        with suppress(Enough):
+        # Where all is linear any vector has the same gradient, and with their mean that shows.
+        vector = told.detach().mean(1, keepdim=True).requires_grad_()
+        with suppress(Enough, RuntimeError, ValueError, IndexError):  # one token may be too few
             attending.forward(*_with(args, told, vector), **kwargs)
         if self._alone is None:
             self._stop()
@@ -95,27 +107,50 @@ class Shifting(TorchFunctionMode):
             return func(*args, **kwargs)
         call = Call(*args, **kwargs)
         if self._alone is not None:
-            return self._moved(call, self._alone)
+            self._agreed.append(self._agrees(call, self._alone))
+            return self._moved(call, self._alone) if self.holds else call.run()
         adds = call.attn_mask is None or call.attn_mask.is_floating_point()
-        if adds and not call.is_causal and not call.enable_gqa:
+        alone = all(x.ndim == 4 and x.shape[2] == 1 for x in call[:3])
+        if adds and alone and not call.is_causal and not call.enable_gqa:
             self._alone = call
         raise Enough
+
+    def _agrees(self, call: Call, alone: Call) -> bool:
+        """Tell whether the mean token has the mean key and value, and where it moves any, query."""
+        tokens, queries = len(self._mark), call.query.shape[2]
+        pairs = [(call.key, alone.key), (call.value, alone.value)]
+        if queries == tokens:
+            pairs.append((call.query, alone.query))
+        elif queries != self._asking.sum() or self._mark[self._asking].any():
+            return False
+        return all(x.shape[2] == tokens and _is_mean(y, x) for x, y in pairs)
 
     def _moved(self, call: Call, alone: Call) -> Tensor:
         """Attend as if every patch had moved with the token that is alone."""
         query, key, value = (at_least_float32(x) for x in call[:3])
         by_query, by_key, by_value = (at_least_float32(x - x.detach()) for x in alone[:3])
         mark = at_least_float32(self._mark)
-        asking = mark if query.shape[2] == len(mark) else mark[self._asking]
-        query = query + asking * by_query
+        if query.shape[2] == len(mark):
+            query = query + mark * by_query
         scores = query @ key.mT + query @ by_key.mT * mark.T
         bias = 0 if call.attn_mask is None else call.attn_mask
         weights = (scores * call.factor + bias).softmax(-1)
         return (weights @ value + weights @ mark * by_value).to(call.value.dtype)
 
 
+def _is_mean(one: Tensor, many: Tensor) -> bool:
+    """Tell whether the first is the mean of the others but for rounding."""
+    one, precision = at_least_float32(one.detach()), torch.finfo(many.dtype).eps
+    many = at_least_float32(many.detach())
+    size = many.square().mean().sqrt()
+    return bool((one - many.mean(2, keepdim=True)).abs().max() <= max(1e-4, 16 * precision) * size)
+
+
 def is_linear(attending: nn.Module) -> bool:
-    """Tell whether queries, keys and values are linear in the layer's tokens, and gate nothing."""
+    """Tell whether queries, keys and values are linear in a layer's tokens, judged by its parts.
+
+    What timm calls a gate is linear too, but multiplies what comes of them.
+    """
     parts = list(attending.modules())[1:]
     return getattr(attending, "gate", None) is None and all(type(x) in LINEAR for x in parts)
 

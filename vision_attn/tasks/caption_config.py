@@ -35,9 +35,9 @@ class CaptioningConfig(Config):
     """Log-probability that a drawn look is credited with: of the whole caption, as in the paper, or
     of the words from it on, which varies less and is the same in the mean."""
     rollouts: int = 1
-    """Times that every caption is gone through, with looks drawn anew. From 2 on, a reward is held
-    against the mean of the other times (Kool 2019), whatever the words, and not against the moving
-    average of look=hard or the value that the glimpse decoder expects."""
+    """Times that every caption is gone through, with looks drawn anew. From 2 on, the reward of a
+    look is held against the mean of the same caption's other times (Kool 2019), and not against the
+    moving average of look=hard or the value that the glimpse decoder expects."""
     entropy: float = 0.002
     """Weight of the entropy of hard looks."""
     expected_share: float = 0.5

@@ -103,9 +103,8 @@ class Captioning(Task):
         gains = returns(log_probs, config.reward)
         if not tape.values:
             drawn = real & (looked != 0)  # 0 where the expected value stood in for the draw
-            if config.rollouts > 1:
-                advantages = over_others(gains, config.rollouts) * drawn
-            else:
+            advantages = self._over_others(gains, drawn)
+            if advantages is None:
                 advantages = self.baseline.advantages(gains, drawn)
             spread = entropy(tape.looks[0]).sum(1) * real
             gained = config.reinforce * (advantages * looked).sum() + config.entropy * spread.sum()
@@ -115,15 +114,19 @@ class Captioning(Task):
         if config.reward == "caption":
             ahead = real.sum(1, keepdim=True).clamp_min(1).expand_as(ahead)
         expected = torch.stack(tape.values, 1)
-        if config.rollouts > 1:
-            advantages = over_others(gains, config.rollouts) * real
-        else:
+        advantages = self._over_others(gains, real)
+        if advantages is None:
             advantages = (gains - ahead * expected.detach()) * real
         error = ((expected - gains / ahead).square() * real).sum()
         centres = torch.stack(tape.centres, 1)
         cut_off = ((centres.abs() == 1).any(-1) * real).sum() / real.sum().clamp_min(1)
         gained = config.reinforce * (advantages * looked).sum() - config.value * error
         return gained, {"cut_off": cut_off, "value_error": error / real.sum().clamp_min(1)}
+
+    def _over_others(self, gains: Words, counted: Tensor) -> Words | None:
+        """Hold gains against those of the same caption's other rollouts, if it has any."""
+        rollouts = self.config.rollouts
+        return over_others(gains, rollouts) * counted if rollouts > 1 else None
 
     def evaluate(self, batches: Iterable[Captioned]) -> dict[str, float]:
         """Let the model caption every image by itself, and score that over all ranks.
