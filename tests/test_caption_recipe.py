@@ -1,5 +1,7 @@
 """Recipes of captions: sections inside the model, and rules across sections."""
 
+from pathlib import Path
+
 import pytest
 
 from vision_attn.checking.mistakes import RecipeError
@@ -157,3 +159,11 @@ def test_rollouts_that_teach_nothing_are_refused(tmp_path, settings, told):
     found = mistakes(tmp_path, GOOD, *hard, *settings)
     assert len(found) == 1
     assert told in found[0]
+
+
+def test_rollouts_leave_no_use_for_a_value(tmp_path):
+    recipe = Path("configs/scenes_caption_glimpse.yaml")
+    read(recipe, "task.rollouts=2")
+    read(recipe, "task.value=0.7")
+    with pytest.raises(RecipeError, match=r"task.value: .* got 0.7 with rollouts=2; leave it out"):
+        read(recipe, "task.rollouts=2", "task.value=0.7")

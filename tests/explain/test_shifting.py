@@ -155,6 +155,15 @@ class Normalised(Biased):
         return self.join(F.scaled_dot_product_attention(query, F.normalize(key, dim=-1), value))
 
 
+class Masked(Biased):
+    """Hide tokens from each other where there are several."""
+
+    def forward(self, tokens):
+        query, key, value = self.split(tokens)
+        mask = torch.ones(6, 6).tril().bool() if tokens.shape[1] > 1 else None
+        return self.join(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+
+
 class Twice(Biased):
     def forward(self, tokens):
         query, key, value = self.split(tokens)
@@ -162,7 +171,7 @@ class Twice(Biased):
         return self.join(F.scaled_dot_product_attention(query, value, once))
 
 
-@pytest.mark.parametrize("kind", [Normalised, Twice])
+@pytest.mark.parametrize("kind", [Normalised, Masked, Twice])
 def test_what_turns_out_not_to_be_linear_is_told(kind):
     attending, tokens = layer(kind), drawn(3, 6, 8)
     shifting = Shifting(attending, lambda count: PATCHES, FIRST)

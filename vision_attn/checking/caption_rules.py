@@ -59,10 +59,13 @@ def looks_take_settings(model: Any, task: Any) -> Iterator[str]:
         yield "task.samples: belongs to self_critical, which is none; leave it out"
     if task.rollouts > 1 and not (task.reinforce and task.expected_share < 1):
         yield (
-            f"task.rollouts: teach drawn looks, and none learns here, with reinforce="
-            f"{task.reinforce} and expected_share={task.expected_share}; leave it out"
+            f"task.rollouts: teach drawn looks, and none learns here, got {task.rollouts} with "
+            f"reinforce={task.reinforce} and expected_share={task.expected_share}; leave it out"
         )
     if task.rollouts > 1 and task.value != defaults["value"]:
-        yield "task.value: rollouts are held against each other, not against a value; leave it out"
+        yield (
+            f"task.value: rollouts are held against each other, not against a value, got "
+            f"{task.value} with rollouts={task.rollouts}; leave it out"
+        )
     if task.penalty and task.beams == 1:
         yield "task.penalty: a single beam has nothing to rank; leave it out, or set task.beams"

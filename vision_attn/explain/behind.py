@@ -32,9 +32,9 @@ def only_read(
     The head of a class-token network reads one token of many: 0 then stands for the others. The
     score and its gradients are the same to rounding. Does nothing for a network whose last look is
     not known or whose head reads most tokens, nor for another number of tokens than its readout's,
-    nor before the layer `after`, where given, has run: this mode then lies above those that
-    the network has entered before its last look. `together` is for many gradients
-    computed as one batch.
+    nor before the layer `after`, where given, has run: this mode then lies above those that the
+    network has entered before its last look. `together` is for many gradients computed as one
+    batch.
     """
     last = last_look_of(model)
     readout = None if last is None else model.readout

@@ -109,9 +109,7 @@ class Shifting(TorchFunctionMode):
         if self._alone is not None:
             self._agreed.append(self._agrees(call, self._alone))
             return self._moved(call, self._alone) if self.holds else call.run()
-        adds = call.attn_mask is None or call.attn_mask.is_floating_point()
-        alone = all(x.ndim == 4 and x.shape[2] == 1 for x in call[:3])
-        if adds and alone and not call.is_causal and not call.enable_gqa:
+        if _is_plain(call) and all(x.shape[2] == 1 for x in call[:3]):
             self._alone = call
         raise Enough
 
@@ -123,7 +121,8 @@ class Shifting(TorchFunctionMode):
             pairs.append((call.query, alone.query))
         elif queries != self._asking.sum() or self._mark[self._asking].any():
             return False
-        return all(x.shape[2] == tokens and _is_mean(y, x) for x, y in pairs)
+        whole = _is_plain(call) and all(x.shape[2] == tokens for x in call[1:3])
+        return whole and all(_is_mean(one, many) for many, one in pairs)
 
     def _moved(self, call: Call, alone: Call) -> Tensor:
         """Attend as if every patch had moved with the token that is alone."""
@@ -136,6 +135,13 @@ class Shifting(TorchFunctionMode):
         bias = 0 if call.attn_mask is None else call.attn_mask
         weights = (scores * call.factor + bias).softmax(-1)
         return (weights @ value + weights @ mark * by_value).to(call.value.dtype)
+
+
+def _is_plain(call: Call) -> bool:
+    """Tell whether this is attention by heads in which a mask, if there is one, is added."""
+    adds = call.attn_mask is None or call.attn_mask.is_floating_point()
+    by_heads = all(x.ndim == 4 for x in call[:3])
+    return adds and by_heads and not call.is_causal and not call.enable_gqa
 
 
 def _is_mean(one: Tensor, many: Tensor) -> bool:
