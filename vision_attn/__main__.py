@@ -17,6 +17,7 @@ from vision_attn.arguments.glimpses import add_glimpses
 from vision_attn.arguments.predict import add_predict
 from vision_attn.arguments.probe import add_probe
 from vision_attn.arguments.study import add_study
+from vision_attn.engine.memory import keep_freed_memory
 from vision_attn.rules import foreseen
 
 COMMANDS = (
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add(commands)
     chosen = parser.parse_args(arguments)
     run = vars(chosen).pop("run_command")
+    keep_freed_memory()
     try:
         run(chosen)
     except (ValueError, OSError, FloatingPointError) as error:

@@ -1,4 +1,4 @@
-"""Keep freed memory in the process: a training step needs the same blocks again at once."""
+"""Keep freed memory in the process: the next step, or batch, needs the same blocks again."""
 
 import ctypes
 import os
