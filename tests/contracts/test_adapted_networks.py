@@ -139,6 +139,21 @@ def test_a_compiled_network_is_explained_and_stays_compiled(kind):
     assert len(runs) == 2 * made
 
 
+@pytest.mark.parametrize("size", [SQUARE, WIDE])
+@pytest.mark.parametrize("kind", [*SEQUENCES, "swin"])  # the others take seconds
+def test_half_precision_train_mode_frozen_and_compiled_at_once_change_nothing(kind, size):
+    plain, network = (build(kind, size).bfloat16() for _ in range(2))
+    network.train().requires_grad_(False).compile(backend="eager")
+    images, targets = batch(size_of(kind, size), count=2)
+    before = state(network)
+    for name in [name for case, name in CASES if case == kind]:
+        expected = EXPLAINERS[name](adapt(plain), images.bfloat16(), targets)
+        with torch.no_grad():
+            found = EXPLAINERS[name](adapt(network), images.bfloat16(), targets)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    same(state(network), before)
+
+
 @pytest.mark.parametrize("name", sorted(OF_ATTENTION))
 @pytest.mark.parametrize("kind", MAPS)
 def test_what_is_undefined_is_refused_with_a_way_out(kind, name):

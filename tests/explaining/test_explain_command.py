@@ -86,6 +86,17 @@ def test_finished_images_are_left_alone_whatever_they_are_called(runs, pictures,
     assert {"new.npz", "resnet/grad_cam/new.npz"} == after.keys() - before.keys()
 
 
+@pytest.mark.parametrize("lost", ["resnet/grad_cam/test-00003.npz", "test-00003.npz"])
+def test_what_was_deleted_is_made_again(runs, recipe, tmp_path, lost):
+    settings = {"device": "cpu", "formats": ["page"]}
+    explain(str(runs["resnet"]), [str(recipe)], tmp_path, **settings)
+    before = files(tmp_path)
+    (tmp_path / lost).unlink()
+    outcome = explain(str(runs["resnet"]), [str(recipe)], tmp_path, **settings)
+    assert (outcome.explained, outcome.finished) == (1, 4)
+    assert files(tmp_path) == before
+
+
 def test_other_methods_and_classes_are_added_to_a_folder(runs, recipe, tmp_path):
     settings = {"device": "cpu", "formats": []}
     explain(str(runs["vit"]), [str(recipe)], tmp_path, **settings)

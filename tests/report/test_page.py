@@ -121,6 +121,15 @@ def test_only_the_first_images_are_shown_and_their_number_is_told(folder):
     assert (len(content["images"]), content["total"]) == (1, 2)
 
 
+def test_what_was_deleted_is_left_out(folder):
+    (folder / "vit/rollout/a.npz").unlink()
+    (folder / "b.npz").unlink()
+    content, _ = unpacked(page(folder))
+    (image,) = content["images"]
+    assert content["total"] == 1
+    assert [entry["method"] for entry in image["models"][0]["maps"]] == ["input x gradient"]
+
+
 def test_a_folder_without_an_export_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must hold an export"):
         page(tmp_path)

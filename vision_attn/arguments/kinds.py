@@ -27,6 +27,6 @@ def names(text: str) -> list[str]:
 
 def positive(text: str) -> int:
     """Read a positive whole number."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be positive, got {number}")
+    if not text.isdecimal() or (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive whole number, got {text}")
     return number

@@ -21,10 +21,9 @@ class Key(NamedTuple):
 
 def finished(folder: Path | str) -> set[Key]:
     """Find which maps a folder holds; lines cut short or written over by others do not count."""
-    lines = {line["file"]: line for line in index(folder)}.values()
     return {
         Key(line["image_hash"], line["model_hash"], line["method"], _plain(line["settings"]))
-        for line in lines
+        for line in held(folder)
     }
 
 
@@ -39,6 +38,13 @@ def index(folder: Path | str) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+
+
+def held(folder: Path | str) -> list[dict[str, Any]]:
+    """Read the latest line of every map whose files, the image's among them, still are there."""
+    root = Path(folder)
+    latest = {line["file"]: line for line in index(root)}.values()
+    return [x for x in latest if all((root / y).exists() for y in (x["file"], f"{x['image']}.npz"))]
 
 
 def _plain(settings: Mapping[str, Any]) -> str:

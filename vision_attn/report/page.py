@@ -13,7 +13,7 @@ import torch
 from vision_attn.explain.methods import AGNOSTIC
 from vision_attn.explain.methods import SIGNED as SIGNED_METHODS
 from vision_attn.report.figures import TITLES, title
-from vision_attn.report.index import index
+from vision_attn.report.index import held
 from vision_attn.report.looks import LEVELS, SHAPES, SINKS, Looks
 from vision_attn.report.overlay import SIGNED, UNSIGNED, rims
 from vision_attn.report.packing import SIDE, Store, colours, pack, picture, sampled, write_page
@@ -25,8 +25,8 @@ STEPS = 65535
 def page(folder: Path | str, *, heading: str = "Where they look", most: int = 100) -> Path:
     """Write report.html from what `export` wrote; it needs no network and no other file.
 
-    Shows the first `most` images and says so where there are more. Raises ValueError if the folder
-    holds no export.
+    Shows the first `most` images and says so where there are more; maps whose files were deleted
+    are left out. Raises ValueError if the folder holds no export.
     """
     store = Store()
     content = contents(Path(folder), store, most)
@@ -44,9 +44,9 @@ def places(heading: str, content: Mapping[str, Any], store: Store) -> dict[str, 
 
 def contents(folder: Path, store: Store, most: int) -> dict[str, Any]:
     """Describe the first `most` images of an export, and put what is large into the store."""
-    names: dict[str, dict[str, Any]] = {}
-    for line in index(folder):
-        names.setdefault(line["image"], {})[line["file"]] = line
+    names: dict[str, list[dict[str, Any]]] = {}
+    for line in held(folder):
+        names.setdefault(line["image"], []).append(line)
     if not names:
         raise ValueError(f"{folder} must hold an export (index.jsonl), got none; export maps first")
     return {
@@ -56,8 +56,7 @@ def contents(folder: Path, store: Store, most: int) -> dict[str, Any]:
         "steps": STEPS,
         "colours": {x: store.add(colours(x)) for x in (UNSIGNED, SIGNED)},
         "images": [
-            _image(folder, name, lines.values(), store)
-            for name, lines in islice(names.items(), most)
+            _image(folder, name, lines, store) for name, lines in islice(names.items(), most)
         ],
     }
 
