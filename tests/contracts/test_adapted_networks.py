@@ -54,7 +54,7 @@ def build(kind, size):
     with torch.random.fork_rng():
         torch.manual_seed(31)
         if kind == "torchvision vit":
-            network = torchvision.models.VisionTransformer(*size, 2, 2, 12, 24, num_classes=5)
+            network = torchvision.models.VisionTransformer(16, 4, 2, 2, 12, 24, num_classes=5)
         elif kind in SEQUENCES:
             name, settings = SEQUENCES[kind]
             network = timm.create_model(
