@@ -1,11 +1,12 @@
 """Pictures on canvases: in the centre or anywhere, alone or among pieces of others."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64, UInt8
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from vision_attn.data.batch import Data, Key, Labelled
@@ -19,6 +20,9 @@ GREY = 128
 """Level of the ground under coloured pictures."""
 PIECE = 5
 """Numbers that decide a piece: of which picture, its corner there, its corner on the canvas."""
+Canvas: TypeAlias = UInt8[np.ndarray, "batch row column channel"]
+Corners: TypeAlias = Int64[np.ndarray, "batch 2"]
+"""Row and column of the top left pixel."""
 
 
 class Album(Protocol):
@@ -61,52 +65,51 @@ class Canvases:
     def images(self, keys: Sequence[Key]) -> UInt8[Tensor, "batch row column channel"]:
         """Give canvases as they are drawn."""
         draws, indices = self._draws(keys), _indices(keys)
-        size, channels = self.config.image_size, self.spec.channels
         adds = self.config.source in ON_BLACK
-        canvases = np.full((len(keys), size, size, channels), 0 if adds else GREY, np.uint8)
-        places = self._places(draws)
-        pieces = self._pieces(draws[:, 2:], indices)
-        pictures = self.album.images(indices).numpy()
-        for canvas, picture, place, around in zip(canvases, pictures, places, pieces, strict=True):
-            for piece, corner in around:
-                _put(canvas, piece, corner, adds)
-            _put(canvas, picture, place, adds)
-        return torch.from_numpy(canvases)
+        wide = self._blank(len(keys), self.spec.channels, 0 if adds else GREY)
+        for pieces, corners in self._pieces(draws[:, 2:], indices):
+            _lay(self._inside(wide), pieces, corners, adds)
+        _lay(wide, self.album.images(indices).numpy(), self._places(draws), adds)
+        return torch.from_numpy(self._inside(wide))
+
+    def _blank(self, count: int, channels: int, level: int) -> Canvas:
+        """Give empty canvases, so much wider that a shifted picture fits on them."""
+        side = self.config.image_size + 2 * self.config.shift
+        return np.full((count, side, side, channels), level, np.uint8)
+
+    def _inside(self, wide: Canvas) -> Canvas:
+        """Cut off what canvases are wider; a view."""
+        inside = slice(self.config.shift, self.config.shift + self.config.image_size)
+        return wide[:, inside, inside]
 
     def _draws(self, keys: Sequence[Key]) -> Float64[np.ndarray, "batch draw"]:
         repeats = not (self.trains and self.config.fresh)
         keys = [(0, index) for _, index in keys] if repeats else keys
         return uniforms(self.seed, keys, 2 + PIECE * self.config.clutter)
 
-    def _places(self, draws: Float64[np.ndarray, "batch draw"]) -> list[list[int]]:
-        """Choose the top left corner of every picture."""
+    def _places(self, draws: Float64[np.ndarray, "batch draw"]) -> Corners:
+        """Choose the top left corner of every picture, on the wide canvas."""
         config = self.config
         room = config.image_size - config.picture_size
         if config.place == "anywhere":
-            return _floor(draws[:, :2], room + 1).tolist()
+            return _floor(draws[:, :2], room + 1)
         shift = config.shift if self.trains else 0
-        return (room // 2 - shift + _floor(draws[:, :2], 2 * shift + 1)).tolist()
+        return config.shift + room // 2 - shift + _floor(draws[:, :2], 2 * shift + 1)
 
     def _pieces(
         self, draws: Float64[np.ndarray, "batch draw"], indices: list[int]
-    ) -> list[list[tuple[UInt8[np.ndarray, "row column channel"], list[int]]]]:
-        """Cut the pieces of every canvas, and choose where they go."""
+    ) -> Iterator[tuple[Canvas, Corners]]:
+        """Cut a piece for every canvas, and choose where it goes, as often as there is clutter."""
         config, size = self.config, self.config.piece_size
         draws = draws.reshape(len(indices), config.clutter, PIECE)
-        own = np.array(indices)[:, None]
         which = _floor(draws[..., 0], len(self.others) - self.trains)
-        which += self.trains & (which >= own)
+        which += self.trains & (which >= np.array(indices)[:, None])
         cut = _floor(draws[..., 1:3], config.picture_size - size + 1)
-        corners = _floor(draws[..., 3:], config.image_size - size + 1).tolist()
+        corners = _floor(draws[..., 3:], config.image_size - size + 1)
         pictures = self.others.images(which.ravel().tolist()).numpy()
-        pieces = [
-            picture[top : top + size, left : left + size]
-            for picture, (top, left) in zip(pictures, cut.reshape(-1, 2).tolist(), strict=True)
-        ]
-        return [
-            list(zip(pieces[start * config.clutter :], around, strict=False))
-            for start, around in enumerate(corners)
-        ]
+        pieces = _windows(pictures, size)[_at(cut.reshape(-1, 2))]
+        pieces = pieces.reshape(*which.shape, *pieces.shape[1:])
+        return zip(pieces.swapaxes(0, 1), corners.swapaxes(0, 1), strict=True)
 
 
 class MaskedCanvases(Canvases):
@@ -117,10 +120,9 @@ class MaskedCanvases(Canvases):
     def masks(self, indices: list[int]) -> Bool[Tensor, "batch height width"]:
         """Give the visible pixels of each canvas's main object, in the first epoch."""
         places = self._places(self._draws([(0, index) for index in indices]))
-        masks = np.zeros((len(indices), *self.spec.image_size), bool)
-        for canvas, mask, place in zip(masks, self.album.masks(indices), places, strict=True):
-            _put(canvas, mask.numpy(), place, False)
-        return torch.from_numpy(masks)
+        wide = self._blank(len(indices), 1, 0)
+        _lay(wide, self.album.masks(indices).numpy()[..., None].astype(np.uint8), places, False)
+        return torch.from_numpy(self._inside(wide)[..., 0] > 0)
 
 
 def build(config: CanvasConfig) -> Data:
@@ -162,11 +164,18 @@ def _floor(draws: Float64[np.ndarray, "*shape"], count: int) -> Int64[np.ndarray
     return (draws * count).astype(np.int64)
 
 
-def _put(canvas: np.ndarray, picture: np.ndarray, corner: Sequence[int], adds: bool) -> None:
-    """Lay a picture on a canvas, as far as it is inside; light adds up to white, paint covers."""
-    top, left = corner
-    rows = slice(max(top, 0), min(top + len(picture), len(canvas)))
-    columns = slice(max(left, 0), min(left + picture.shape[1], canvas.shape[1]))
-    part = picture[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    under = canvas[rows, columns]
-    canvas[rows, columns] = np.minimum(under, 255 - part) + part if adds else part
+def _lay(canvases: Canvas, pictures: Canvas, corners: Corners, adds: bool) -> None:
+    """Lay a picture on each canvas; light adds up to white, paint covers."""
+    windows, here = _windows(canvases, pictures.shape[1]), _at(corners)
+    windows[here] = np.minimum(windows[here], 255 - pictures) + pictures if adds else pictures
+
+
+def _windows(canvases: Canvas, size: int) -> UInt8[np.ndarray, "batch top left row column channel"]:
+    """Show every square of `size` pixels of every canvas; a view that can be written to."""
+    squares = sliding_window_view(canvases, (size, size), (1, 2), writeable=True)
+    return np.moveaxis(squares, 3, -1)
+
+
+def _at(corners: Corners) -> tuple[np.ndarray, ...]:
+    """Index one window of each canvas."""
+    return np.arange(len(corners)), *corners.T
