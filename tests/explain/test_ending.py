@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from vision_attn.explain import METHODS, adapt
-from vision_attn.explain.ending import ending_after
+from vision_attn.explain.ending import ending_after, only_looks_now
 from vision_attn.models.config import ViTConfig
 from vision_attn.spec import Spec
 
@@ -94,6 +94,23 @@ def test_nothing_attends_after_the_last_look(kind):
     with Attending() as late:
         network(images)
     assert early.count == late.count == 3
+
+
+def test_the_last_look_itself_has_no_output():
+    (images, targets), network = batch(SQUARE), adapt(sequence("class token", SQUARE))
+    attended = []
+
+    class Outputs(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            if func is F.scaled_dot_product_attention:
+                attended.append(result.shape)
+            return result
+
+    with Outputs():
+        METHODS["attention"](network, images, targets)
+    assert len(attended) == 3 - 1
+    assert not only_looks_now()
 
 
 def test_a_class_that_does_not_exist_is_refused_all_the_same():

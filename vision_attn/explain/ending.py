@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from torch import nn
 from torch.nn.modules import module as torch_module
@@ -11,7 +12,10 @@ from vision_attn.explain.contract import Explainable
 KNOWN = ("torch.nn.", "timm.", "torchvision.", "vision_attn.")
 """Libraries in whose networks tokens are on their own behind the last look."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-STEPS = {"forward", "forward_features", "forward_head", "pool"}
+STEPS = ("forward", "forward_features", "forward_head", "pool")
+
+
+_LAST: ContextVar[bool] = ContextVar("_LAST", default=False)
 
 
 class Enough(BaseException):
@@ -27,25 +31,41 @@ def last_look_of(model: Explainable) -> nn.Module | None:
     last = getattr(model, "last_look", None)
     if last is None or not isinstance(model, nn.Module) or torch_module._has_any_global_hook():
         return None
-    for module in model.modules():
-        changed = any(getattr(module, hooks) for hooks in HOOKS) or STEPS & vars(module).keys()
-        if changed or not type(module).__module__.startswith(KNOWN):
+    modules = list(model.modules())
+    if not all(kind.__module__.startswith(KNOWN) for kind in {type(module) for module in modules}):
+        return None
+    for parts in map(vars, modules):
+        if any(parts[hooks] for hooks in HOOKS) or any(step in parts for step in STEPS):
             return None
     return last
 
 
+def only_looks_now() -> bool:
+    """Tell whether a layer runs of which nothing is asked but what it looks at."""
+    return _LAST.get()
+
+
 @contextmanager
 def ending_after(layer: nn.Module | None) -> Iterator[None]:
-    """End what runs here as soon as `layer` has; with None it comes to its own end."""
+    """End what runs here as soon as `layer` has, or sooner by who hears that it `only_looks_now`.
+
+    With None it comes to its own end.
+    """
+
+    def begin(*_: object) -> None:
+        _LAST.set(True)
 
     def end(*_: object) -> None:
         raise Enough
 
-    handle = None if layer is None else layer.register_forward_hook(end)
+    handles = []
+    if layer is not None:
+        handles = [layer.register_forward_pre_hook(begin), layer.register_forward_hook(end)]
     try:
         yield
     except Enough:
         pass
     finally:
-        if handle is not None:
+        _LAST.set(False)
+        for handle in handles:
             handle.remove()

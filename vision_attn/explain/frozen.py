@@ -23,7 +23,7 @@ def explained(model: Explainable) -> Iterator[None]:
     if not isinstance(model, nn.Module):
         raise TypeError(f"an explained network must be a torch.nn.Module, got {type(model)}")
     modules: list[Any] = list(model.modules())
-    parameters = list(model.parameters())
+    parameters = [x for module in modules for x in module._parameters.values() if x is not None]
     training = [module for module in modules if module.training]
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     # What timm computes again for the gradient would miss the hooks that listened the first time.

@@ -105,8 +105,8 @@ def roll_mean(
     """Do what `roll` does for one row and the mean over heads, whose rows sum to 1 already."""
     check_residual(residual)
     for record in records:
-        layer = fusing.kept(record)
-        # The product with a mean needs no matrix of it.
+        # The product with a mean needs no matrix of it, and at first few tokens are in the row.
+        layer = fusing.kept(record) if row.all() else None
         seen = look_from(row, record).mean(1) if layer is None else (row[:, None] @ layer)[:, 0]
         row = (1 - residual) * seen + residual * row
     return row
