@@ -111,6 +111,31 @@ def test_stopping_early_changes_nothing(penalty, best, monkeypatch):
     assert count < sum(steps) == 16 * 12
 
 
+@pytest.mark.parametrize("kind", ["local", "gumbel", "transformer"])
+def test_taking_closed_images_out_changes_nothing(kind, monkeypatch):
+    model, pictures = make(kind, sharp=4.0), images(16)
+    with torch.no_grad():
+        model.decoder.head.bias[END] += 0.0 if kind == "gumbel" else 2.0
+    found, images_of_steps, steps = [], [], []
+    model.decoder.head.register_forward_hook(lambda m, i, o: steps.append(len(o)))
+    for share in (1.0, 0.75, 0.0):  # at once, when there are enough, never
+        monkeypatch.setattr(generate, "CROWDED", share)
+        captions = beam_search(model, pictures, beams=3, best=2, longest=12)
+        found.append([[x.words for x in own] for own in captions])
+        images_of_steps.append(sum(steps))
+        steps.clear()
+    assert found[0] == found[1] == found[2]
+    assert images_of_steps[0] <= images_of_steps[1] < images_of_steps[2]
+
+
+def test_the_first_word_is_asked_for_once_an_image():
+    model, beams = make("soft"), []
+    model.decoder.head.register_forward_hook(lambda m, i, o: beams.append(o.shape[1]))
+    beam_search(model, images(2), beams=4, longest=3)
+    assert beams[0] == 1
+    assert set(beams[1:]) == {4}
+
+
 @ALL
 def test_captions_that_do_not_end_are_cut(kind):
     model = make(kind)

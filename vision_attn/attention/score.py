@@ -131,20 +131,26 @@ def _can_multiply(query: Queries, prepared: Prepared) -> bool:
         return False
     wide = query.dtype in (torch.float32, torch.float64) and query.device.type == "cpu"
     paired = len(query) == len(prepared) and query.numel() > 0 and prepared.numel() > 0
-    return wide and paired and bool(query.abs().max() < FAR) and bool(prepared.abs().max() < FAR)
+    return wide and paired and _is_near(query) and _is_near(prepared)
+
+
+def _is_near(exponents: Tensor) -> bool:
+    low, high = exponents.aminmax()
+    return bool(low > -FAR) and bool(high < FAR)
 
 
 def _rests(query: Queries, prepared: Prepared, weights: Float[Tensor, " dim"]) -> Scores:
     """Sum what sigmoids of all sums of query and key lack to 1, each with its weight.
 
     That is 1 / (1 + exp q exp k), so exponentials of queries and of keys do for all pairs. One
-    image after the other, since a cache holds its pairs and not those of a batch.
+    image after the other in one place, since a cache holds its pairs and not those of a batch.
     """
     one, queries = weights.new_ones(()), query.exp().unsqueeze(2)
+    pairs = query.new_empty(query.shape[1], *prepared.shape[1:])
     return torch.stack(
         [
-            torch.addcmul(one, own, keys).reciprocal_() @ weights
-            for own, keys in zip(queries, prepared.exp(), strict=True)
+            torch.addcmul(one, own, keys.exp(), out=pairs).reciprocal_() @ weights
+            for own, keys in zip(queries, prepared, strict=True)
         ]
     )
 

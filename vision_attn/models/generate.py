@@ -15,6 +15,10 @@ from vision_attn.models.wording import log_probabilities
 
 Images: TypeAlias = Float[Tensor, "batch channel height width"]
 
+CROWDED = 0.75
+"""Images whose search has closed are taken out when no more than this share is still searched:
+taking one out moves the regions of all others."""
+
 
 class Says(Protocol):
     """A captioner, as far as generating needs it."""
@@ -86,26 +90,26 @@ def beam_search(
         )
     decoder: Decoder = model.decoder
     sight = model.look_at(images)
-    state, trace = decoder.begin(sight, beams), Trace()
+    state, trace = decoder.begin(sight, 1), Trace()  # one beam, which the first word spreads
     alive = torch.arange(len(images), device=images.device)
-    words = torch.full((len(images), beams), START, device=images.device)
-    totals = torch.full(words.shape, -torch.inf, device=images.device)
-    totals[:, 0] = 0  # all beams begin alike, so the first word spreads one of them
+    words = torch.full((len(images), 1), START, device=images.device)
+    totals = torch.zeros(words.shape, device=images.device)
     shelf = Shelf(len(images), best, penalty)
     for length in range(1, longest + 1):
         step = decoder.step(words, state, sight, length - 1, manner)
-        totals, parents, words = spread(totals, log_probabilities(step.logits))
+        totals, parents, words = spread(totals, log_probabilities(step.logits), beams)
         state = select(step.state, parents)
         trace.add(alive, parents, words, step.seen)
         ends = (words == END) & totals.isfinite()
         shelf.put(alive, ends, totals, length, ended=True)
-        totals = totals.masked_fill(ends, -torch.inf)
-        left = (~shelf.closed(alive, totals, longest)).nonzero()[:, 0]
-        if len(left) < len(alive):
+        closed = shelf.closed(alive, totals, longest)
+        totals = totals.masked_fill(ends | closed.unsqueeze(1), -torch.inf)
+        left = (~closed).nonzero()[:, 0]
+        if not len(left):
+            break
+        if len(left) <= CROWDED * len(alive):
             alive, words, totals = alive[left], words[left], totals[left]
             state, sight = tuple(x[left] for x in state), sight.keep(left)
-        if not len(alive):
-            break
     shelf.put(alive, totals.isfinite(), totals, longest, ended=False)
     grid = model.region_grid((images.shape[-2], images.shape[-1]))
     return [
@@ -156,14 +160,15 @@ def _read(trace: Trace, image: int, found: Found, grid: Grid | None) -> Caption:
 
 
 def spread(
-    totals: Float[Tensor, "batch beam"], log_probs: Float[Tensor, "batch beam vocabulary"]
-) -> tuple[Float[Tensor, "batch beam"], Int64[Tensor, "batch beam"], Int64[Tensor, "batch beam"]]:
-    """Go on with the best words of the best beams: give totals, the beams they were, and words."""
-    beams = totals.shape[1]
+    totals: Float[Tensor, "batch beam"],
+    log_probs: Float[Tensor, "batch beam vocabulary"],
+    beams: int,
+) -> tuple[Float[Tensor, "batch next"], Int64[Tensor, "batch next"], Int64[Tensor, "batch next"]]:
+    """Go on with the `beams` best captions, or all: give totals, the beams they were, and words."""
     # Nothing beyond the best of a beam can be among the best of all beams.
     likeliest, words = log_probs.topk(min(beams, log_probs.shape[-1]), dim=-1)
-    width = words.shape[-1]
-    totals, order = (totals.unsqueeze(-1) + likeliest).flatten(1).topk(beams, dim=-1)
+    width, sums = words.shape[-1], (totals.unsqueeze(-1) + likeliest).flatten(1)
+    totals, order = sums.topk(min(beams, sums.shape[-1]), dim=-1)
     return totals, order // width, words.flatten(1).gather(1, order)
 
 
