@@ -160,7 +160,7 @@ def test_captioners_are_put_side_by_side(runs, tmp_path, capsys, monkeypatch):
     assert (tmp_path / "report.md").read_text() == report
 
 
-def test_sentences_are_drawn_as_alignments(tmp_path, monkeypatch):
+def test_sentences_are_drawn_as_alignments(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT)
     import train
@@ -174,6 +174,8 @@ def test_sentences_are_drawn_as_alignments(tmp_path, monkeypatch):
     with Image.open("out/distance.png") as figure:
         assert figure.width > 300
     assert not Path("out/report.html").exists()
+    assert main(["evaluate", "run", "--out", "there"]) == 2
+    assert "--out is for reports, and sentences have none" in capsys.readouterr().err
     assert main(["evaluate", "run"]) == 0
     assert 0 <= json.loads(Path("run/evaluation-test.json").read_text())["exact"] <= 1
 
@@ -193,7 +195,14 @@ def test_evaluate_scores_a_run_of_captions(runs, kind, capsys):
     assert {"bleu4", "cider_d", "rouge_l", "exact", "word_loss"} <= set(numbers)
     for row in ("constant", "retrieval", "human"):
         assert 0 <= numbers[f"{row}_cider_d"] <= 10
-    assert f"test cider_d = {numbers['cider_d']:.6g}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"test cider_d = {numbers['cider_d']:.6g}" in told
+    report = runs / kind / "evaluation" / "test" / "report.md"
+    assert f"report: {report}" in told
+    text = report.read_text()
+    for row in (f"| {kind} |", "| *one caption for all* |", "| *nearest by colour* |"):
+        assert row in text
+    assert "The look of a word is the one before it is said" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,12 @@ def test_words_are_told_apart():
 def test_chance_is_the_look_at_another_phrases_box():
     ring, star = judged(looking([0, 0, 0, 0, 2, 5, 5, 5, 1])).rows
     assert "chance_pointing" not in ring  # nothing was named before it
-    assert star["chance_pointing"] == star["chance_mass_in_box"] == 0
+    numbers = ("pointing", "pointing_mask", "mass_in_box", "mass_in_mask", "attention_correctness")
+    assert {f"chance_{name}" for name in numbers} == {x for x in star if x.startswith("chance")}
+    assert all(star[f"chance_{name}"] == 0 for name in numbers)
     _, confused = judged(looking([0, 0, 0, 0, 2, 0, 0, 0, 1])).rows
-    assert confused["chance_pointing"] == confused["chance_mass_in_box"] == 1
+    for name in numbers:
+        assert confused[f"chance_{name}"] == (12 / 16 if name == "mass_in_mask" else 1)
 
 
 def test_weights_spread_evenly_over_the_pixels_of_a_region():

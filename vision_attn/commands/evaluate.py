@@ -17,6 +17,7 @@ from vision_attn.engine.distributed import find
 from vision_attn.engine.run import fresh, replace
 from vision_attn.recipe import Recipe
 from vision_attn.recorded import CONFIG, open_run, read_past, recipe_of
+from vision_attn.report.captioners import Measured, compare_captioners
 from vision_attn.report.evaluation import MISTAKES, Held, evaluation
 from vision_attn.report.measure import Subject
 from vision_attn.report.tag_evaluation import tag_evaluation
@@ -97,7 +98,7 @@ def evaluate(
     batch_size: int = 256,
     device: str = "auto",
 ) -> Evaluated:
-    """Evaluate a run and, where it tells labels, judge it in full, in a report.
+    """Evaluate a run in a report; where it tells labels, judge it in full.
 
     Judged by its own data, or by other `data` as `open_others` takes them. Written to `out`, by
     default the folder evaluation/SPLIT of the run, for other data evaluation/on-NAME. The
@@ -107,11 +108,13 @@ def evaluate(
     """
     recipe = read_past(folder / CONFIG) if data else recipe_of(folder, *overrides)
     if recipe.task.name == "captioning":
-        if out or methods or data:
-            raise ValueError(
-                "DATA, --out and --methods are for networks that tell labels; leave them out"
-            )
-        return measure(folder, *overrides, split=split, batch_size=batch_size, device=device)
+        if methods or data:
+            raise ValueError("DATA and --methods are for networks that tell labels; leave them out")
+        pictured = isinstance(recipe.data, CaptionsConfig | SceneCaptionsConfig)
+        if out and not pictured:
+            raise ValueError("--out is for reports, and sentences have none; leave it out")
+        found = measure(folder, *overrides, split=split, batch_size=batch_size, device=device)
+        return _told_beside(found, folder, overrides, out) if pictured else found
     model, spec = load_model(folder)
     if data:
         judges = _others(folder, data, overrides, spec, split, out, batch_size)
@@ -140,6 +143,18 @@ def evaluate(
     told = "".join(json.dumps(one._asdict()) + "\n" for one in judges.left_out)
     replace(out / "problems.jsonl", told)
     return Evaluated(judges.name, numbers, out / "report.md", len(judges.left_out))
+
+
+def _told_beside(
+    found: Evaluated, folder: Path, overrides: Sequence[str], out: Path | None
+) -> Evaluated:
+    """Write what was found of captions of images beside what costs nothing, chance and uniform."""
+    out = folder / "evaluation" / found.judges if out is None else out
+    again = ["vision-attn", "evaluate", str(folder), *overrides]
+    again += ["--split", found.judges, "--out", str(out)]
+    own = Measured(open_run(folder.resolve()), found.numbers)
+    report = compare_captioners([own], out, split=found.judges, command=shlex.join(again))
+    return found._replace(report=report)
 
 
 def _hold_same(kept: Path, origin: Path | None) -> None:

@@ -30,12 +30,15 @@ TRUTH = {  # number: heading
     "pointing": "pointing in box",
     "chance_pointing": "by chance",
     "pointing_mask": "in mask",
+    "chance_pointing_mask": "by chance",
     "mass_in_box": "mass in box",
     "chance_mass_in_box": "by chance",
     "uniform_mass_in_box": "uniform",
     "mass_in_mask": "mass in mask",
+    "chance_mass_in_mask": "by chance",
     "uniform_mass_in_mask": "uniform",
     "attention_correctness": "correctness",
+    "chance_attention_correctness": "by chance",
 }
 ROLES = ("article", "size", "colour", "shape")
 SAME = ("data.", "task.longest", "task.beams", "task.penalty")
@@ -48,8 +51,9 @@ the mean of all heads of all blocks. Only noun phrases of true captions count, a
 is the mean over its words but for the article. **Pointing**: how often the region with most weight
 lies in the object, for glimpses how many of a phrase's words have the middle of their glimpse there
 (Zhang 2018). **Mass**: share of the weight that lies in the object. **Correctness**: the highest
-mass in the box of any of the words (Liu 2017). **By chance**: the same look held against the box of
-another phrase. **Uniform**: what a look that is everywhere alike would have."""
+mass in the box of any of the words (Liu 2017). **By chance**: the same look held against the
+object of another phrase. **Uniform**: what a look that is everywhere alike would have; it would
+also point and be correct as much as its mass in the box."""
 
 
 class Measured(NamedTuple):

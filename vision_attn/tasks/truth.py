@@ -72,7 +72,7 @@ class Judge:
         """Whether each caption was true of its scene."""
         self.rows: list[dict[str, float]] = []
         """Numbers for each noun phrase of the true ones."""
-        self._other: Mask | None = None
+        self._other: Object | None = None
 
     def hear(self, caption: Looked, words: Sequence[str], scene: Scene) -> None:
         """Judge a caption of these words."""
@@ -84,28 +84,39 @@ class Judge:
             self.rows.append(self._judged(seen, phrase, scene.objects[phrase.object]))
 
     def _judged(self, seen: Looks, phrase: Phrase, item: Object) -> dict[str, float]:
-        box = np.zeros_like(item.mask)
-        left, top, right, bottom = item.box
-        box[top:bottom, left:right] = True
-        words = list(range(phrase.first + 1, phrase.last + 1))
-        masses = [(seen.maps[word] * box).sum() for word in words]
-        row = {
-            "mass_in_box": float(np.mean(masses)),
-            "mass_in_mask": float((seen.maps[words].mean(0) * item.mask).sum()),
-            "attention_correctness": float(max(masses)),
-            "pointing": _pointing(seen, words, box),
-            "pointing_mask": _pointing(seen, words, item.mask),
+        words, box = list(range(phrase.first + 1, phrase.last + 1)), _box(item)
+        row = _held_against(seen, words, item) | {
             "uniform_mass_in_box": box.mean().item(),
             "uniform_mass_in_mask": item.mask.mean().item(),
         }
         for role, word in _roles(phrase):
             row[f"pointing_{role}"] = _pointing(seen, [word], box)
             row[f"mass_in_box_{role}"] = float((seen.maps[word] * box).sum())
-        if self._other is not None and self._other.shape == box.shape:
-            row["chance_pointing"] = _pointing(seen, words, self._other)
-            row["chance_mass_in_box"] = float((seen.maps[words].mean(0) * self._other).sum())
-        self._other = box
+        if self._other is not None and self._other.mask.shape == box.shape:
+            chance = _held_against(seen, words, self._other)
+            row |= {f"chance_{name}": number for name, number in chance.items()}
+        self._other = item
         return row
+
+
+def _held_against(seen: Looks, words: list[int], item: Object) -> dict[str, float]:
+    """Measure the looks of a phrase's words at an object."""
+    box = _box(item)
+    masses = [(seen.maps[word] * box).sum() for word in words]
+    return {
+        "mass_in_box": float(np.mean(masses)),
+        "mass_in_mask": float((seen.maps[words].mean(0) * item.mask).sum()),
+        "attention_correctness": float(max(masses)),
+        "pointing": _pointing(seen, words, box),
+        "pointing_mask": _pointing(seen, words, item.mask),
+    }
+
+
+def _box(item: Object) -> Mask:
+    box = np.zeros_like(item.mask)
+    left, top, right, bottom = item.box
+    box[top:bottom, left:right] = True
+    return box
 
 
 def _roles(phrase: Phrase) -> list[tuple[str, int]]:
