@@ -1,8 +1,8 @@
 """Prediction from JPEG files against the bare network on decoded batches: images/s and the bound.
 
 A ratio of 1 means that reading, decoding, normalising and writing cost nothing. Target: 0.9
-wherever decoding can keep up. Threads decode while the network computes. With an accelerator the
-slower of the two is the bound; on a CPU both share the cores, so their seconds an image add up.
+wherever decoding can keep up. With an accelerator threads decode meanwhile, and the slower of the
+two is the bound; a network on the CPU takes turns with them, so their seconds an image add up.
 """
 
 import tempfile
@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from benchmarks.timing import ratios
+from vision_attn.data.transforms import normalise
 from vision_attn.engine.distributed import find
-from vision_attn.explaining.ahead import ahead, cores
+from vision_attn.explaining.ahead import cores
 from vision_attn.explaining.journal import Journal
 from vision_attn.explaining.networks import Loaded
 from vision_attn.explaining.predictor import Predictor, Reader
@@ -54,9 +55,9 @@ def subjects(
 ) -> dict[str, Callable[[], object]]:
     """Give the network alone, the decoding alone, and both as `predict` has them."""
     reader, predictor = Reader(files, SPEC), Predictor(loaded, device, top_k=5)
-    decoded = reader(spans[0]).images
-    assert decoded is not None
-    decoded = decoded.to(device)
+    pixels = next(reader.batches(spans, cores(), device)).images
+    assert pixels is not None
+    decoded = normalise(pixels.to(device), SPEC)
 
     @torch.no_grad()
     def network() -> None:
@@ -65,11 +66,11 @@ def subjects(
         answers.cpu()
 
     def decoding() -> None:
-        for _ in ahead(reader, spans, cores()):
+        for _ in reader.batches(spans, cores(), device):
             pass
 
     def predicting() -> None:
-        for batch in ahead(reader, spans, cores()):
+        for batch in reader.batches(spans, cores(), device):
             journal.append(predictor.lines(batch, None))
 
     return {"network": network, "decoding": decoding, "predict": predicting}

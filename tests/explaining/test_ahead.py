@@ -1,4 +1,4 @@
-"""Threads that work ahead of the one who waits for them."""
+"""Threads that work ahead of the one who waits for them, or in turn with it."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from vision_attn.explaining.ahead import ahead
+from vision_attn.explaining.ahead import ahead, in_turn
 
 
 def test_threads_work_ahead_but_not_far():
@@ -30,6 +30,32 @@ def test_threads_work_ahead_but_not_far():
 def test_an_error_in_a_thread_is_raised_where_its_result_would_be():
     found = ahead(lambda job: 1 // job, [1, 0, 1], workers=2)
     assert next(found) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(found)
+
+
+def test_in_turn_nothing_goes_on_while_the_one_who_asks_is_busy():
+    running, lock, together = 0, threading.Lock(), threading.Barrier(2, timeout=5)
+
+    def work(job):
+        nonlocal running
+        with lock:
+            running += 1
+        together.wait()  # two at a time, or never
+        with lock:
+            running -= 1
+        return job * job
+
+    found = in_turn(work, [range(2), range(2, 6)], workers=2)
+    assert next(found) == [0, 1]
+    time.sleep(0.05)
+    assert running == 0
+    assert list(found) == [[4, 9, 16, 25]]
+
+
+def test_in_turn_an_error_is_raised_where_its_batch_would_be():
+    found = in_turn(lambda job: 1 // job, [[1], [1, 0]], workers=2)
+    assert next(found) == [1]
     with pytest.raises(ZeroDivisionError):
         next(found)
 

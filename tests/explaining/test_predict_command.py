@@ -19,7 +19,8 @@ from vision_attn.explaining import predict as command
 from vision_attn.explaining import tables
 from vision_attn.explaining.journal import Journal
 from vision_attn.explaining.predict import predict
-from vision_attn.explaining.sources import Split
+from vision_attn.explaining.predictor import Reader
+from vision_attn.explaining.sources import Files, Split
 from vision_attn.models.config import ViTConfig
 from vision_attn.recipe import Recipe
 from vision_attn.trained import load_model
@@ -74,6 +75,18 @@ def test_every_good_file_has_a_row_and_every_bad_one_a_reason(
         out.name,
         "preds.problems.jsonl",
     ]
+
+
+def test_an_accelerator_and_a_cpu_are_given_the_same_batches(runs, pictures):
+    _, spec = load_model(runs["vit"])
+    reader = Reader(Files(sorted(pictures.iterdir()), spec.names), spec)
+    spans = [range(3), range(3, len(reader.source))]
+    found = [list(reader.batches(spans, 2, torch.device(kind))) for kind in ("cpu", "cuda")]
+    for (places, lines, images), other in zip(*found, strict=True):
+        assert (places, lines) == (other.places, other.lines)
+        assert sum("reason" not in line for line in lines) == len(images)
+        assert images.dtype == torch.uint8  # a quarter of the bytes to move
+        assert torch.equal(images, other.images)
 
 
 def test_labels_are_told_where_they_are_known(runs, recipe, tmp_path):

@@ -51,11 +51,15 @@ def _plain_jpeg(image: Pillow.Image, data: bytes) -> bool:
 def _by_opencv(data: bytes, channels: int, side: int, at_least: int) -> Image:
     factor = next((f for f in (8, 4, 2) if at_least and side // f >= at_least), 1)
     colour = "GRAYSCALE" if channels == 1 else "COLOR"
-    flag = f"IMREAD_{colour}" if factor == 1 else f"IMREAD_REDUCED_{colour}_{factor}"
+    flag = f"IMREAD_REDUCED_{colour}_{factor}"
+    if factor == 1:
+        flag = "IMREAD_GRAYSCALE" if channels == 1 else "IMREAD_COLOR_RGB"
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), getattr(cv2, flag))
     if pixels is None:
         raise OSError("no pixels could be decoded")
-    return pixels[:, :, None] if channels == 1 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    if channels == 1:
+        return pixels[:, :, None]
+    return pixels if factor == 1 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def _by_pillow(image: Pillow.Image, channels: int) -> Image:

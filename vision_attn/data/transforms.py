@@ -80,10 +80,12 @@ def normalise(
     images: UInt8[Tensor, "batch row column channel"], spec: Spec
 ) -> Float[Tensor, "batch channel row column"]:
     """Map pixels to (pixel / 255 - mean) / std and put channels first."""
-    batch = torch.empty(len(images), *images.shape[3:], *images.shape[1:3])
+    shape = len(images), *images.shape[3:], *images.shape[1:3]
+    batch = torch.empty(shape, device=images.device)
     batch.copy_(images.permute(0, 3, 1, 2))
     mean, std = (torch.tensor(x, dtype=torch.float64).view(-1, 1, 1) for x in (spec.mean, spec.std))
-    return torch.addcmul((-mean / std).float(), batch, (1 / (255 * std)).float(), out=batch)
+    least, scale = ((x.float().to(batch.device)) for x in (-mean / std, 1 / (255 * std)))
+    return torch.addcmul(least, batch, scale, out=batch)
 
 
 def fit_batch(images: Images, spec: Spec) -> UInt8[Tensor, "batch row column channel"]:

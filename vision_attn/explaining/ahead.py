@@ -1,10 +1,10 @@
-"""Work done in threads ahead of the one who waits for it."""
+"""Work done in threads: ahead of the one who waits for it, or in turn with it."""
 
 import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -34,11 +34,19 @@ def ahead(work: Callable[[Job], Done], jobs: Iterable[Job], workers: int) -> Ite
                 future.cancel()
 
 
+def in_turn(
+    work: Callable[[Job], Done], batches: Iterable[Sequence[Job]], workers: int
+) -> Iterator[list[Done]]:
+    """Give what comes of every batch, in order; nothing goes on while the one who asks is busy."""
+    with ThreadPoolExecutor(workers) as pool:
+        for jobs in batches:
+            yield list(pool.map(work, jobs))
+
+
 def _give_way() -> None:
     """Let whoever waits for this thread go first where both want a core.
 
-    A network on the CPU computes in steps that all its threads have to end, so each core that is
-    taken from it for a while holds up the others too. Linux gives every thread its own niceness.
+    Linux gives every thread its own niceness.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()

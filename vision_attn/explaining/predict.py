@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from vision_attn.engine.distributed import find
-from vision_attn.explaining.ahead import ahead, cores
+from vision_attn.explaining.ahead import cores
 from vision_attn.explaining.journal import Journal
 from vision_attn.explaining.networks import load
 from vision_attn.explaining.predictor import Drawing, Predictor, Reader, answer_columns
@@ -48,7 +48,7 @@ def predict(
 ) -> Outcome:
     """Write the likeliest classes of every image to `out`: a .csv, .jsonl or .parquet file.
 
-    Threads read and decode ahead of the network, a batch each: `workers`, by default a core each.
+    Threads read and decode: `workers`, by default a core each.
     What cannot be used is listed in NAME.problems.jsonl beside NAME.csv; overlays of the `saliency`
     method, for the likeliest class, go to NAME-saliency. A call that was cut short goes on when it
     is made again and no file has changed. Raises ValueError for what the user can mend, also if no
@@ -70,7 +70,7 @@ def predict(
     reader, predictor = Reader(source, loaded.spec), Predictor(loaded, place, top_k)
     with tqdm(total=count, initial=journal.length, unit="image", disable=None) as bar:
         spans = _spans(journal.length, count, batch_size)
-        for batch in ahead(reader, spans, cores() if workers is None else workers):
+        for batch in reader.batches(spans, workers or cores(), place):
             journal.append(predictor.lines(batch, drawing))
             bar.update(len(batch.places))
     problems = _finish(out, _columns(top_k, source.labelled, bool(saliency)), journal)

@@ -1,6 +1,6 @@
-"""One batch of images: read and prepared in a thread, answered and drawn on by the network."""
+"""Images read and fitted in threads, answered and drawn on by the network, a batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,48 +8,73 @@ import torch
 from torch import Tensor
 
 from vision_attn.data.batch import Problem
+from vision_attn.data.transforms import normalise
 from vision_attn.explain.contract import Images
 from vision_attn.explain.methods import METHODS, SIGNED
+from vision_attn.explaining.ahead import ahead, in_turn
 from vision_attn.explaining.columns import check_known
 from vision_attn.explaining.networks import Loaded, explainable, probabilities
-from vision_attn.explaining.sources import Files, Split, View
+from vision_attn.explaining.sources import Files, Split
 from vision_attn.report.cost import at_rest
 from vision_attn.report.export import enlarged, write_overlay
 from vision_attn.spec import Spec
 
 
 class Ready(NamedTuple):
-    """A batch as it comes from a thread."""
+    """An image as it comes from a thread."""
 
-    places: Sequence[int]
-    """Of its images in the source."""
+    place: int
+    """In the source."""
+    line: dict[str, Any]
+    """What is known of it: path and label, or path and the reason why it has no answer."""
+    image: Tensor | None
+    """8-bit pixels, or what the data have normalised; None with such a reason."""
+
+
+class Batch(NamedTuple):
+    """Images to be answered together."""
+
+    places: list[int]
     lines: list[dict[str, Any]]
-    """What is known of each image: path and label, or path and the reason why it has no answer."""
-    images: Images | None
-    """Those without such a reason; None if there are none."""
+    images: Tensor | None
+    """Those without a reason in their line; None if there are none."""
 
 
 class Reader:
-    """Read and prepare batches of a source; threads may share it."""
+    """Read images of a source and fit them to a network; threads may share it."""
 
     def __init__(self, source: Files | Split, spec: Spec):
         self.source, self.spec = source, spec
 
-    def __call__(self, places: Sequence[int]) -> Ready:
-        """Prepare the images at some places."""
-        lines: list[dict[str, Any]] = []
-        views: list[View] = []
-        for place in places:
-            item = self.source[place]
-            try:
-                if isinstance(item, Problem):
-                    raise ValueError(item.reason)
-                views += item.prepare([self.spec]).views
-                label = "" if item.label is None else self.spec.names[item.label]
-                lines.append({"path": item.path, "label": label})
-            except ValueError as error:
-                lines.append({"path": item.path, "reason": str(error)})
-        return Ready(places, lines, torch.stack(views) if views else None)
+    def __call__(self, place: int) -> Ready:
+        """Read the image at a place."""
+        item = self.source[place]
+        try:
+            if isinstance(item, Problem):
+                raise ValueError(item.reason)
+            label = "" if item.label is None else self.spec.names[item.label]
+            return Ready(place, {"path": item.path, "label": label}, item.fitted(self.spec))
+        except ValueError as error:
+            return Ready(place, {"path": item.path, "reason": str(error)}, None)
+
+    def batches(
+        self, spans: Iterable[Sequence[int]], workers: int, device: torch.device
+    ) -> Iterator[Batch]:
+        """Read batch after batch with some threads: ahead of an accelerator, in turn with a CPU.
+
+        A network on the CPU computes in steps that end on all cores, so each one that decoding
+        takes from it for a while holds up the others too: one after the other is faster.
+        """
+        if device.type == "cpu":
+            return map(gathered, in_turn(self, spans, workers))
+        return ahead(lambda places: gathered(list(map(self, places))), spans, workers)
+
+
+def gathered(images: Sequence[Ready]) -> Batch:
+    """Put images side by side."""
+    good = [ready.image for ready in images if ready.image is not None]
+    places, lines, _ = map(list, zip(*images, strict=True))
+    return Batch(places, lines, torch.stack(good) if good else None)
 
 
 class Predictor:
@@ -58,12 +83,14 @@ class Predictor:
     def __init__(self, loaded: Loaded, device: torch.device, top_k: int):
         self.loaded, self.device, self.top_k = loaded, device, top_k
 
-    def lines(self, batch: Ready, draw: "Drawing | None") -> list[dict[str, Any]]:
+    def lines(self, batch: Batch, draw: "Drawing | None") -> list[dict[str, Any]]:
         """Add to what is known of the images what the network says."""
         good = [place for place, line in enumerate(batch.lines) if "reason" not in line]
         if batch.images is None:
             return batch.lines
         images = batch.images.to(self.device)
+        if images.dtype == torch.uint8:
+            images = normalise(images, self.loaded.spec)
         answers, shares = self._answers(images)
         for place, numbers, row in zip(good, answers.tolist(), shares.tolist(), strict=True):
             batch.lines[place] |= self._columns(numbers, row)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from vision_attn.data.batch import Problem
 from vision_attn.data.decode import decode
 from vision_attn.data.files import Stored
 from vision_attn.data.finding import find
-from vision_attn.data.transforms import evaluate_batch
+from vision_attn.data.transforms import Image, evaluate_batch, fit
 from vision_attn.explaining.objects import Objects
 from vision_attn.recipe import read
 from vision_attn.report.digest import of_bytes
@@ -46,13 +46,19 @@ class Photograph(NamedTuple):
 
     def prepare(self, specs: Sequence[Spec]) -> Prepared:
         """Decode once and prepare for every network; raises ValueError with the reason why not."""
-        needed = math.ceil(max(specs[0].image_size) / specs[0].crop)
-        pixels = decode(self.content, specs[0].channels, needed)
-        mask = None
+        pixels, mask = self._decoded(specs[0]), None
         if self.objects is not None:
             size = pixels.shape[0], pixels.shape[1]
             mask = self.objects.mask(Path(self.path).name, size, specs[0])
         return Prepared([evaluate_batch([pixels], spec)[0] for spec in specs], mask)
+
+    def fitted(self, spec: Spec) -> UInt8[Tensor, "row column channel"]:
+        """Decode and fit, but leave it to the network's device to normalise."""
+        return torch.from_numpy(fit(self._decoded(spec), spec))
+
+    def _decoded(self, spec: Spec) -> Image:
+        needed = math.ceil(max(spec.image_size) / spec.crop)
+        return decode(self.content, spec.channels, needed)
 
 
 class Sample(NamedTuple):
@@ -72,9 +78,10 @@ class Sample(NamedTuple):
 
     def prepare(self, specs: Sequence[Spec]) -> Prepared:
         """Normalise as every network wants it."""
-        return Prepared([self._view(spec) for spec in specs], self.mask)
+        return Prepared([self.fitted(spec) for spec in specs], self.mask)
 
-    def _view(self, spec: Spec) -> View:
+    def fitted(self, spec: Spec) -> View:
+        """Normalise as a network wants it."""
         if (spec.mean, spec.std) == (self.spec.mean, self.spec.std):
             return self.image
         mean, std, new_mean, new_std = (
