@@ -104,12 +104,29 @@ def test_models_are_left_as_they_were(subjects, evidence, numbers):
         assert all(weight.grad is None for weight in subject.model.parameters())
 
 
-def test_subjects_of_one_name_or_other_data_are_refused(subjects, evidence):
+def test_subjects_of_one_name_are_refused(subjects, evidence):
     with pytest.raises(ValueError, match="different names"):
         measure([subjects[0], subjects[0]], evidence)
-    subjects[1].run.spec = replace(subjects[1].run.spec, names=("ant", "bee", "dog"))
-    with pytest.raises(ValueError, match="one specification"):
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"names": ("ant", "bee", "dog")}, "names=cat of vit and dog of resnet"),
+        ({"names": ("ant", "bee")}, "names=3 classes of vit and 2 classes of resnet"),
+        ({"crop": 0.9}, "crop=1.0 of vit and 0.9 of resnet"),
+        (
+            {"image_size": (32, 24), "std": (0.2, 0.3, 0.4)},
+            "image_size=(16, 12) of vit and (32, 24) of resnet; "
+            "std=(0.5, 0.5, 0.5) of vit and (0.2, 0.3, 0.4) of resnet",
+        ),
+    ],
+)
+def test_subjects_of_other_images_are_told_what_differs(subjects, evidence, changes, said):
+    subjects[1].run.spec = replace(subjects[1].run.spec, **changes)
+    with pytest.raises(ValueError) as caught:
         measure(subjects, evidence)
+    assert f"one specification of the data, got {said}; `vision-attn evaluate`" in str(caught.value)
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones(subjects):

@@ -1,7 +1,7 @@
 """Numbers of a comparison: how well networks see, what they cost, whether their maps are right."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from vision_attn.explain.methods import BASELINES, METHODS, settings
 from vision_attn.report.cost import Speed, at_rest, flops, parameters, speeds
 from vision_attn.report.figures import Curve
 from vision_attn.report.interval import Estimate, estimate, share
+from vision_attn.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -139,13 +140,35 @@ def check_alike(subjects: Sequence[Subject]) -> None:
     names = [subject.name for subject in subjects]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"a comparison needs subjects of different names, got {names}")
-    specs = [subject.run.spec for subject in subjects]
     devices = {str(subject.device) for subject in subjects}
-    if any(spec != specs[0] for spec in specs) or len(devices) > 1:
-        raise ValueError(
-            f"subjects must share one specification of the data and one device, got {specs} on "
-            f"{sorted(devices)}; compare runs of the same data section"
-        )
+    if len(devices) > 1:
+        raise ValueError(f"subjects must be on one device, got {sorted(devices)}")
+    for subject in subjects[1:]:
+        if differing := _differing(subjects[0], subject):
+            raise ValueError(
+                f"subjects must share one specification of the data, got {'; '.join(differing)}; "
+                f"`vision-attn evaluate` judges each by images prepared for it"
+            )
+
+
+def _differing(one: Subject, other: Subject) -> list[str]:
+    """Name the fields in which the images or classes of two subjects differ, with both values."""
+    specs = one.run.spec, other.run.spec
+    pairs = {x.name: tuple(getattr(spec, x.name) for spec in specs) for x in fields(Spec)}
+    if pairs["names"][0] != pairs["names"][1]:
+        pairs["names"] = _first_apart(*pairs["names"])
+    return [
+        f"{field}={first} of {one.name} and {second} of {other.name}"
+        for field, (first, second) in pairs.items()
+        if first != second
+    ]
+
+
+def _first_apart(some: Sequence[str], others: Sequence[str]) -> tuple[str, str]:
+    """Give the first class in which two lists differ, or their lengths."""
+    pairs = zip(some, others, strict=False)
+    counts = f"{len(some)} classes", f"{len(others)} classes"
+    return next((pair for pair in pairs if len(set(pair)) > 1), counts)
 
 
 def accuracy(subject: Subject, batches: Iterable[Labelled]) -> Estimate:
