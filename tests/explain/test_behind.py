@@ -64,6 +64,26 @@ def test_the_score_and_its_gradient_are_the_same_with_less_work(settings, togeth
     assert not any(x._forward_hooks or x._forward_pre_hooks for x in model.modules())
 
 
+def steps_back(node):
+    """Name the steps of a graph, from the end on."""
+    seen, waiting = {}, [node]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen[node] = node.name()
+            waiting += [before for before, _ in node.next_functions]
+    return list(seen.values())
+
+
+def test_the_gradient_of_the_token_that_is_read_meets_no_zeros():
+    images, network = batch(SQUARE)[0].requires_grad_(), adapt(sequence("class token", SQUARE))
+    with only_read(network, together=True):
+        logits = network(images)
+    # What is filled up with zeros would be cut out of them again on the way back.
+    assert not any("CopySlices" in step for step in steps_back(logits.grad_fn))
+    torch.testing.assert_close(logits, network(images))
+
+
 @pytest.mark.parametrize("kind", SEQUENCES)
 def test_networks_of_timm_answer_the_same(kind):
     network, (images, _) = adapt(sequence(kind)), batch()

@@ -122,7 +122,18 @@ class OnlyRead(TorchFunctionMode):
             return self._filled(func(self._some(args[0]), *args[1:], **kwargs))
         if func in SUMS and not kwargs and self._remembered(args[1]) is not None:
             return self._filled(self._some(args[0]) + self._some(args[1]))
+        if func is torch.Tensor.__getitem__ and (row := self._row(*args)) is not None:
+            return row
         return func(*args, **kwargs)
+
+    def _row(self, tokens: Tokens, index: Any) -> Float[Tensor, "batch dim"] | None:
+        """Take one token that is read from those remembered: its gradient needs no zeros."""
+        rows, read = self._remembered(tokens), self._read
+        if rows is None or not isinstance(read, slice) or not isinstance(index, tuple):
+            return None
+        if len(index) != 2 or index[0] != slice(None) or type(index[1]) is not int:
+            return None
+        return rows[:, index[1] - read.start] if read.start <= index[1] < read.stop else None
 
     def _knows(self, tokens: Any, dim: int) -> bool:
         """Tell whether the readout is of so many tokens; images may have another size."""
