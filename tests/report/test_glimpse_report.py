@@ -32,6 +32,8 @@ def test_the_report_tells_what_was_measured(eye, subjects, evidence, tmp_path):
     )
     costs = multiply_adds(eye.model, evidence.images)
     assert [step["multiply_adds"] for step in numbers["after"]] == costs
+    border = (found.centres.abs().amax(-1) >= 0.95).sum(0).tolist()
+    assert numbers["borders"] == pytest.approx([places / 11 for places in border])
     assert numbers["others"].keys() == {"vit", "resnet"}
     words = report.read_text()
     error = 100 * (1 - found.hits[-1].item() / 11)
@@ -54,12 +56,15 @@ def test_places_are_drawn_together_and_for_every_glimpse():
     centres = torch.zeros(7, 3, 2)
     centres[:, 1] = 1.0
     figure = place_figure(Habits(centres, torch.zeros(3), torch.full((7,), 3)))
-    together, *single = figure.axes
+    together, *single, border = figure.axes
     assert together.get_title() == "after the first"
     assert together.images[0].get_array().max() == 0.5  # glimpses 2 and 3 lie at two places
     assert [ax.get_title() for ax in single] == ["glimpse 1", "glimpse 2", "glimpse 3"]
     assert figure.axes[2].images[0].get_array()[-1, -1] == 1
     assert "50.0 % of the places after the first lie at the border" in figure._supxlabel.get_text()
+    bars = {int(bar.get_x() + 0.5): bar.get_height() for bar in border.patches}
+    assert bars == {2: 100, 3: 0}
+    assert (border.get_xlabel(), border.get_ylabel()) == ("glimpse", "images, %")
 
 
 def test_accuracy_is_drawn_over_what_it_takes():

@@ -13,12 +13,16 @@ from vision_attn.spec import Spec
 SPEC = Spec(image_size=(20, 40), names=("ant", "bee"), channels=1, mean=(0,), std=(1,))
 
 
-def make(taken=3):
+CENTRES = [[0.0, 0.0], [0.5, -0.5], [-1.0, 1.0]]
+
+
+def make(taken=3, centres=CENTRES):
     draw = torch.Generator().manual_seed(1)
     answers = torch.tensor([[[0.6, 0.4], [0.3, 0.7], [0.1, 0.9]]])
-    centres = torch.tensor([[[0.0, 0.0], [0.5, -0.5], [-1.0, 1.0]]])
     patches = torch.rand(1, 3, 2, 4, 4, generator=draw)
-    walk = Walk(centres, torch.full((1, 3, 2), 0.4), patches, answers, torch.tensor([taken]))
+    walk = Walk(
+        torch.tensor([centres]), torch.full((1, 3, 2), 0.4), patches, answers, torch.tensor([taken])
+    )
     image = torch.rand(1, 1, 20, 40, generator=draw)
     return trail(image, walk, SPEC, label=1, growth=3.0), walk
 
@@ -56,6 +60,16 @@ def test_a_trail_shows_every_scale_of_every_glimpse_and_the_answers():
     words = [text.get_text() for text in figure.findobj(Text)]
     assert {"1\nant 60 %", "2\nbee 70 %", "3\nbee 90 %", "label: bee"} <= set(words)
     assert image.images[0].get_array().shape == (20, 40, 3)
+
+
+def test_places_that_nearly_agree_share_a_mark_that_names_their_glimpses():
+    def marks(centres):
+        image = _axes(trail_figure(make(centres=centres)[0]))[0]
+        return [(text.get_text(), *text.xy) for text in image.texts]
+
+    apart = [("1", 19.5, 9.5), ("2", 29.5, 4.5), ("3", -0.5, 19.5)]
+    assert marks(CENTRES) == apart
+    assert marks([[0.0, 0.0], [0.5, -0.5], [0.05, 0.1]]) == [("1,3", 19.5, 9.5), apart[1]]
 
 
 def test_a_trail_ends_when_the_network_has_enough():

@@ -21,7 +21,7 @@ from vision_attn.report.markdown import table
 from vision_attn.report.measure import Evidence, Subject, accuracy, check_alike
 from vision_attn.report.overlay import UNSIGNED
 from vision_attn.report.trail import save_animation, trail, trail_figure, trail_frames
-from vision_attn.report.walk import Habits, habits, multiply_adds, walk
+from vision_attn.report.walk import BORDER, Habits, habits, multiply_adds, walk
 
 CELLS = 24
 """A side of a heat map of places."""
@@ -130,20 +130,22 @@ def _note(ax: Any, words: str, x: float, y: float, ink: str) -> None:
 
 
 def place_figure(found: Habits) -> Figure:
-    """Draw how often each place is visited: by each glimpse, and by all but the first together.
+    """Draw how often each place is visited, and how often the places lie at the border.
 
-    The first is mostly the same for all images, and would outshine what was chosen.
+    By each glimpse, and by all but the first together: the first is mostly the same for all images,
+    and would outshine what was chosen.
     """
     steps = found.centres.shape[1]
     with rc_context(STYLE):
-        figure = Figure(figsize=(1.35 * (steps + 1) + 0.2, 1.9), layout="constrained")
-        axes = figure.subplots(1, steps + 1, squeeze=False)[0]
+        figure = Figure(figsize=(1.35 * (steps + 1) + 2.9, 2.2), layout="constrained")
+        *axes, last = figure.subplots(1, steps + 2, width_ratios=[1] * (steps + 1) + [2])
         groups = [found.centres[:, 1:].flatten(0, 1), *found.centres.unbind(1)]
         for number, (ax, centres) in enumerate(zip(axes, groups, strict=True)):
             ax.imshow(heat(centres).numpy(), cmap=UNSIGNED, vmin=0, extent=(-1, 1, 1, -1))
             ax.set_title(f"glimpse {number}" if number else "after the first", size=8, color=INK)
             ax.set_xticks([])
             ax.set_yticks([])
+        _draw_borders(last, found)
         figure.supxlabel(
             f"{percent(found.border)} of the places after the first lie at the border, "
             f"on {len(found.centres):,} images",
@@ -151,6 +153,21 @@ def place_figure(found: Habits) -> Figure:
             color=FAINT,
         )
     return figure
+
+
+def _draw_borders(ax: Any, found: Habits) -> None:
+    """Draw the share of places at the border, for every glimpse after the first."""
+    shares = 100 * found.borders[1:].numpy()
+    numbers = range(2, 2 + len(shares))
+    bars = ax.bar(numbers, shares, color=colour(0), width=0.7)
+    ax.bar_label(bars, fmt="{:.1f}", size=6, color=INK, padding=1)
+    ax.set_xticks(numbers)
+    ax.tick_params(labelsize=7)
+    ax.set_ylim(0, 115)
+    ax.set_yticks([0, 50, 100])
+    ax.set_xlabel("glimpse", size=8)
+    ax.set_ylabel("images, %", size=8)
+    ax.set_title("at the border", size=8, color=INK)
 
 
 def heat(centres: Float[Tensor, "place xy"], cells: int = CELLS) -> Float[Tensor, "row column"]:
@@ -164,6 +181,7 @@ def _numbers(steps: Sequence[Price], rivals: Sequence[Price], found: Habits) -> 
     return {
         "images": len(found.centres),
         "border": found.border,
+        "borders": found.borders.tolist(),
         "glimpses": found.taken.float().mean().item(),
         "after": [_entry(step) for step in steps],
         "others": {rival.name: _entry(rival) for rival in rivals},
@@ -203,6 +221,8 @@ def _markdown(
         "patches is left out.",
         "## The places it visits",
         "![Visited places](places.png)",
+        f"At the border are places at {BORDER} or more from the middle in x or y; the edges of the "
+        "image are at 1.",
         "## Trails",
         "Boxes are the finest patch, dotted ones the wider patches of the last glimpse.",
         *(f"![Trail]({trail}.png)" for trail in trails),

@@ -24,6 +24,9 @@ from vision_attn.spec import Spec
 PACE = 700
 """Milliseconds that a glimpse is shown in an animation; the last stays three times as long."""
 
+NEAR = 0.06
+"""Numbers of places that lie closer would cover each other; a share of the longer side."""
+
 
 class Trail(NamedTuple):
     """One image and the walk over it."""
@@ -128,12 +131,12 @@ def _draw_path(ax: Axes, found: Trail, steps: int) -> None:
     if steps > 1:
         ax.plot(*points.T, color="white", linewidth=1, path_effects=outline)
     for step, (point, side) in enumerate(zip(points, sides, strict=True)):
-        ink = _ink(step, found.steps)
-        ax.add_patch(_box(point, side, ink, 1.6))
+        ax.add_patch(_box(point, side, _ink(step, found.steps), 1.6))
+    for point, numbers in _gathered(points, NEAR * max(width, height)):
         ax.annotate(
-            str(step + 1),
-            point,
-            color=ink,
+            ",".join(map(str, numbers)),
+            (point[0], point[1]),
+            color=_ink(numbers[-1] - 1, found.steps),
             size=8,
             weight="bold",
             ha="center",
@@ -145,6 +148,20 @@ def _draw_path(ax: Axes, found: Trail, steps: int) -> None:
         ax.add_patch(_box(points[-1], wide, _ink(steps - 1, found.steps), 0.8, ":"))
     ax.set_xlim(-0.5, width - 0.5)
     ax.set_ylim(height - 0.5, -0.5)
+
+
+def _gathered(points: np.ndarray, reach: float) -> list[tuple[np.ndarray, list[int]]]:
+    """Number places, and give those whose numbers would cover those of an earlier one to it."""
+    found: list[tuple[np.ndarray, list[int]]] = []
+    for number, point in enumerate(points, 1):
+        for place, numbers in found:
+            wide = np.array([(len(numbers) + 1) / 2, 1])
+            if np.hypot(*(point - place) / wide) < reach:
+                numbers.append(number)
+                break
+        else:
+            found.append((point, [number]))
+    return found
 
 
 def _box(

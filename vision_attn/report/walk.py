@@ -63,10 +63,15 @@ class Habits(NamedTuple):
     taken: Int[Tensor, " image"]
 
     @property
+    def borders(self) -> Float[Tensor, " step"]:
+        """Give the share of places that lie at the border, for every glimpse."""
+        return (self.centres.abs().amax(-1) >= BORDER).float().mean(0)
+
+    @property
     def border(self) -> float:
         """Give the share of places after the first that lie at the border."""
-        later = self.centres[:, 1:]
-        return (later.abs().amax(-1) >= BORDER).float().mean().item() if later.numel() else 0.0
+        later = self.borders[1:]
+        return later.mean().item() if later.numel() else 0.0
 
 
 def habits(model: Any, batches: Iterable[Labelled]) -> Habits:
