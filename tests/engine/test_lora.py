@@ -6,12 +6,14 @@ import pytest
 import torch
 from tiny_training import SPEC as NOISE
 from tiny_training import Noise, in_process, metrics, train, weights
-from torch import nn
+from torch import Tensor, nn
 
+from vision_attn.attention.score import Additive, Dot, General, Location, MultiHead
 from vision_attn.data.loader import share
 from vision_attn.engine.checkpoint import load_weights
 from vision_attn.engine.lora import LowRank, merged
 from vision_attn.engine.tune_config import LoraConfig
+from vision_attn.engine.tuning import add_changes
 from vision_attn.models.config import ViTConfig
 from vision_attn.spec import Spec
 from vision_attn.tasks.classification import Classification
@@ -64,6 +66,49 @@ def test_merging_leaves_the_model_alone_and_needs_no_changes():
     assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
     plain = VIT.build(SPEC)
     assert merged(plain).keys() == plain.state_dict().keys()
+
+
+SCORES = {
+    "additive": lambda: Additive(7, 11, dim=13),
+    "general": lambda: General(7, 11),
+    "location": lambda: Location(7, 5),
+    "heads of additive": lambda: MultiHead(Additive, 6, 11, heads=3),
+    "heads of dot": lambda: MultiHead(Dot, 6, 11, heads=3),
+}
+
+
+def changed_score(name: str) -> tuple[nn.Module, Tensor, Tensor]:
+    """Give a score with changes beside all of its linear layers, queries and keys."""
+    torch.manual_seed(3)
+    score = SCORES[name]().double().requires_grad_(False)
+    width = score.heads * 2 if isinstance(score, MultiHead) else 7
+    query, keys = torch.randn(2, 3, width).double(), torch.randn(2, 5, 11).double()
+    linear = sum(isinstance(part, nn.Linear) for part in score.modules())
+    add_changes(score, LoraConfig(rank=2, targets=("*",)))
+    assert sum(isinstance(part, LowRank) for part in score.modules()) == linear > 0
+    return score, query, keys
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_every_change_beside_a_score_learns(name):
+    score, query, keys = changed_score(name)
+    changes = {name: x for name, x in score.named_parameters() if x.requires_grad}
+    optimizer = torch.optim.SGD(changes.values(), 0.01)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (score(query, keys).softmax(-1) @ torch.arange(5.0).double()).sum().backward()
+        optimizer.step()
+    assert [name for name, x in changes.items() if x.grad.abs().max() < 1e-6] == []
+
+
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("name", SCORES)
+def test_a_changed_score_is_worth_its_merged_weights(name, learning):
+    score, query, keys = changed_score(name)
+    plain = SCORES[name]().double()
+    plain.load_state_dict(merged(moved(score)))
+    with torch.set_grad_enabled(learning):
+        torch.testing.assert_close(score(query, keys), plain(query, keys), rtol=1e-9, atol=1e-9)
 
 
 def test_only_changes_and_the_head_are_trained():

@@ -114,7 +114,10 @@ class Additive(Score):
 
     def compare(self, query: Queries, prepared: Prepared) -> Scores:
         # tanh x is 2 sigmoid 2x - 1, and torch computes that four times as fast on the CPU.
-        doubled, weights = 2 * self.query(query), self.compared.weight[0]
+        doubled = 2 * self.query(query)
+        # The layer is asked for its weights, since a change of low rank beside it has none.
+        one_hot = torch.eye(doubled.shape[-1], dtype=doubled.dtype, device=doubled.device)
+        weights = self.compared(one_hot).squeeze(-1)
         if _can_multiply(doubled, prepared):
             return weights.sum() - 2 * _rests(doubled, prepared, weights)
         halves = self.compared((doubled.unsqueeze(2) + prepared.unsqueeze(1)).sigmoid_())
@@ -163,14 +166,15 @@ class Location(Score):
 
     def __init__(self, query_dim: int, places: int):
         super().__init__()
+        self.places = places
         self.place = nn.Linear(query_dim, places, bias=False)
 
     def prepare(self, keys: Keys) -> Prepared:
         """Hand the keys on; raises ValueError unless there are as many as the score has places."""
-        if keys.shape[1] != self.place.out_features:
+        if keys.shape[1] != self.places:
             raise ValueError(
                 f"the location score is bound to a number of places, got {keys.shape[1]} keys for "
-                f"{self.place.out_features} places; keep the image size of training, or take "
+                f"{self.places} places; keep the image size of training, or take "
                 f"another score"
             )
         return keys
