@@ -14,7 +14,7 @@ from vision_attn.engine.checkpoint import load_weights
 from vision_attn.engine.lora import LowRank, merged
 from vision_attn.engine.tune_config import LoraConfig
 from vision_attn.engine.tuning import add_changes
-from vision_attn.models.config import ViTConfig
+from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.spec import Spec
 from vision_attn.tasks.classification import Classification
 from vision_attn.tasks.config import ClassificationConfig
@@ -127,6 +127,11 @@ def test_targets_that_fit_no_linear_layer_are_named():
         ValueError, match=r"tune\.targets must fit names such as .*, got norm, which"
     ):
         LoraConfig(targets=("blocks.*.mlp", "norm")).apply(VIT.build(SPEC))
+
+
+def test_a_network_without_linear_layers_is_refused():
+    with pytest.raises(ValueError, match="lora changes linear layers other than"):
+        LoraConfig().apply(ResNetConfig(depths=(1,) * 4, channels=(2, 3, 5, 7)).build(SPEC))
 
 
 def fitted(folder, dropout: float = 0.1, **changes) -> Classification:

@@ -76,12 +76,20 @@ def last_layers(names: Sequence[str], blocks: int) -> list[str]:
 
 
 def add_changes(model: nn.Module, config: LoraConfig) -> None:
-    """Put a change of low rank beside the linear layers that the config names."""
+    """Put a change of low rank beside the linear layers that the config names.
+
+    Raises ValueError if the model has none but the output layer, or a name fits none.
+    """
     linear = {
         name: part
         for name, part in model.named_modules()
         if isinstance(part, nn.Linear) and not HEAD.search(f"{name}.")
     }
+    if not linear:
+        raise ValueError(
+            "tune.name=lora changes linear layers other than the output layer, the model has none; "
+            "take tune.name=last_blocks or full"
+        )
     for name in named(linear, config.targets, "targets"):
         changed = LowRank(linear[name], config.rank, config.alpha / config.rank)
         model.set_submodule(name, changed)
