@@ -175,7 +175,9 @@ def test_sentences_are_drawn_as_alignments(tmp_path, monkeypatch, capsys):
         assert figure.width > 300
     assert not Path("out/report.html").exists()
     assert main(["evaluate", "run", "--out", "there"]) == 2
-    assert "--out is for reports, and sentences have none" in capsys.readouterr().err
+    assert "reports, and sentences have none, got there; leave it" in capsys.readouterr().err
+    assert main(["evaluate", "run", "--mistakes", "3"]) == 2
+    assert "says captions, got --mistakes 3; leave them out" in capsys.readouterr().err
     assert main(["evaluate", "run"]) == 0
     assert 0 <= json.loads(Path("run/evaluation-test.json").read_text())["exact"] <= 1
 
@@ -221,6 +223,12 @@ def test_evaluate_scores_a_run_of_captions(runs, kind, capsys):
             "not for --draw",
         ),
         (["caption", "soft", "no.png", "--out", "x"], "no such file"),
+        (["evaluate", "soft", "--mistakes", "48"], "says captions, got --mistakes 48; leave them"),
+        (["evaluate", "soft", "--methods", "raw"], "says captions, got --methods raw; leave them"),
+        (["evaluate", "soft", "some/folder"], "says captions, got some/folder; leave them out"),
+        (["evaluate", "soft", "seed=3"], "settings of data and task alone, got seed=3; leave it"),
+        (["evaluate", "labels", "train.batch_size=3"], "of data alone, got train.batch_size=3"),
+        (["evaluate", "labels", "soft.yaml", "task.longest=3"], "of data alone, got task.longest"),
     ],
 )
 def test_runs_of_another_kind_are_refused(runs, arguments, said, capsys, monkeypatch):

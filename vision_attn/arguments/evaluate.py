@@ -29,9 +29,11 @@ def add_evaluate(commands: Any) -> None:
         type=Path,
         help="folder of the report (default: RUN/evaluation/SPLIT; for DATA .../on-NAME)",
     )
-    parser.add_argument("--methods", type=names, help="explainers of mistakes, comma-separated")
     parser.add_argument(
-        "--mistakes", type=positive, default=48, help="worst mistakes explained (default 48)"
+        "--methods", type=names, help="of labels: explainers of mistakes, comma-separated"
+    )
+    parser.add_argument(
+        "--mistakes", type=positive, help="of labels: worst mistakes explained (default 48)"
     )
     parser.add_argument("--batch-size", type=positive, default=256, help="images (default 256)")
     add_device(parser)

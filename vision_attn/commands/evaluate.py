@@ -94,7 +94,7 @@ def evaluate(
     split: SplitName | None = None,
     out: Path | None = None,
     methods: Sequence[str] | None = None,
-    mistakes: int = MISTAKES,
+    mistakes: int | None = None,
     batch_size: int = 256,
     device: str = "auto",
 ) -> Evaluated:
@@ -103,16 +103,20 @@ def evaluate(
     Judged by its own data, or by other `data` as `open_others` takes them. Written to `out`, by
     default the folder evaluation/SPLIT of the run, for other data evaluation/on-NAME. The
     temperature, or the thresholds of several labels, are fitted on the validation images for the
-    test split; other data take them over. The `mistakes` that cost the most are explained by
-    `methods`, by default those of `MAPS`. Else as `measure`.
+    test split; other data take them over. The `mistakes` that cost the most, by default 48, are
+    explained by `methods`, by default those of `MAPS`. Else as `measure`. Raises ValueError for
+    what a run of its kind cannot heed.
     """
     recipe = read_past(folder / CONFIG) if data else recipe_of(folder, *overrides)
-    if recipe.task.name == "captioning":
-        if methods or data:
-            raise ValueError("DATA and --methods are for networks that tell labels; leave them out")
+    captions = recipe.task.name == "captioning"
+    _hold_heeded(overrides, ("data", "task") if captions else ("data",))
+    if captions:
+        _hold_unjudged(data, methods, mistakes)
         pictured = isinstance(recipe.data, CaptionsConfig | SceneCaptionsConfig)
         if out and not pictured:
-            raise ValueError("--out is for reports, and sentences have none; leave it out")
+            raise ValueError(
+                f"--out is for reports, and sentences have none, got {out}; leave it out"
+            )
         found = measure(folder, *overrides, split=split, batch_size=batch_size, device=device)
         return _told_beside(found, folder, overrides, out) if pictured else found
     model, spec = load_model(folder)
@@ -120,7 +124,7 @@ def evaluate(
         judges = _others(folder, data, overrides, spec, split, out, batch_size)
     else:
         judges = _own(folder, recipe, spec, split, batch_size)
-    held = judges.held
+    held, mistakes = judges.held, MISTAKES if mistakes is None else mistakes
     if out is None:
         out = folder / "evaluation" / judges.place
         _hold_same(out / ORIGIN, judges.origin)
@@ -143,6 +147,30 @@ def evaluate(
     told = "".join(json.dumps(one._asdict()) + "\n" for one in judges.left_out)
     replace(out / "problems.jsonl", told)
     return Evaluated(judges.name, numbers, out / "report.md", len(judges.left_out))
+
+
+def _hold_heeded(overrides: Sequence[str], sections: Sequence[str]) -> None:
+    """Raise ValueError for a setting of a section that this evaluation does not read."""
+    for word in overrides:
+        if word.partition("=")[0].split(".")[0] not in sections:
+            raise ValueError(
+                f"this evaluation reads settings of {' and '.join(sections)} alone, got {word}; "
+                f"leave it out"
+            )
+
+
+def _hold_unjudged(
+    data: Sequence[str], methods: Sequence[str] | None, mistakes: int | None
+) -> None:
+    """Raise ValueError for what only networks that tell labels are judged by."""
+    given = [*data]
+    given += [] if methods is None else ["--methods", ",".join(methods)]
+    given += [] if mistakes is None else ["--mistakes", str(mistakes)]
+    if given:
+        raise ValueError(
+            f"DATA, --methods and --mistakes are for networks that tell labels, and this run says "
+            f"captions, got {shlex.join(given)}; leave them out"
+        )
 
 
 def _told_beside(
