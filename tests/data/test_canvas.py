@@ -63,6 +63,13 @@ def test_a_picture_lies_whole_somewhere_and_keeps_its_label(root):
     assert images.shape == (len(data.train), 1, 41, 41)
 
 
+def test_a_canvas_is_told_by_what_is_on_it(root):
+    one, same, other = (CanvasConfig(root=root, seed=seed).build().valid for seed in (0, 0, 1))
+    assert one.digests() == same.digests()
+    assert len(set(one.digests())) == len(one)
+    assert not set(one.digests()) & set(other.digests())
+
+
 def laid_pixel_by_pixel(data, config, key):
     """Lay a training canvas as the first version did: one pixel of one picture after the other."""
     size, draws = config.image_size, uniforms(data.train.seed, [key], 2 + 5 * config.clutter)[0]

@@ -67,6 +67,16 @@ def test_a_share_of_the_training_images_leaves_the_other_splits_alone(tmp_path: 
     assert np.array_equal(part.test.indices, whole.test.indices)
 
 
+def test_images_have_one_digest_at_any_size(tmp_path: Path):
+    write_mnist(tmp_path)
+    small, large = (
+        MnistConfig(root=str(tmp_path), image_size=size, mean=(mean,)).build()
+        for size, mean in ((17, 0.1), (28, 0.2))
+    )
+    assert small.test.digests() == large.test.digests()
+    assert len(set(small.valid.digests() + small.test.digests())) == 10 + 23
+
+
 def test_torchvision_reads_the_same_idx_files(tmp_path: Path):
     write_mnist(tmp_path / "MNIST" / "raw", packed=False)
     theirs = torchvision.datasets.MNIST(str(tmp_path), train=False)

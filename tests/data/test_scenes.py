@@ -43,6 +43,14 @@ def test_fresh_scenes_differ_in_every_epoch_and_repeat_in_none():
     assert torch.equal(first, later)
 
 
+def test_scenes_have_one_name_at_any_size():
+    names = CONFIG.build().test.digests()
+    assert names == replace(CONFIG, image_size=37).build().test.digests()
+    others = replace(CONFIG, seed=4).build().test, CONFIG.build().valid
+    assert not any(set(names) & set(other.digests()) for other in others)
+    assert len(set(names)) == 5
+
+
 def test_only_training_images_are_changed():
     changes = AugmentConfig(flip=True, shift=2)
     data, plain = replace(CONFIG, augment=changes).build(), CONFIG.build()

@@ -13,6 +13,7 @@ from vision_attn.data.batch import Data, Key, Labelled
 from vision_attn.data.canvas_config import ON_BLACK, CanvasConfig
 from vision_attn.data.chance import uniforms
 from vision_attn.data.dice import STREAMS
+from vision_attn.data.reading import digest
 from vision_attn.data.transforms import normalise
 from vision_attn.spec import Spec
 
@@ -71,6 +72,11 @@ class Canvases:
             _lay(self._inside(wide), pieces, corners, adds)
         _lay(wide, self.album.images(indices).numpy(), self._places(draws), adds)
         return torch.from_numpy(self._inside(wide))
+
+    def digests(self) -> list[str]:
+        """Fingerprint every canvas of the first epoch, in hexadecimal."""
+        canvases = (self.images([(0, index)]) for index in range(len(self)))
+        return [f"{digest(canvas.numpy().tobytes()):016x}" for canvas in canvases]
 
     def _blank(self, count: int, channels: int, level: int) -> Canvas:
         """Give empty canvases, so much wider that a shifted picture fits on them."""

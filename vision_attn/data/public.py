@@ -18,6 +18,7 @@ from vision_attn.data.public_config import (
     MnistConfig,
     PublicConfig,
 )
+from vision_attn.data.reading import digest
 from vision_attn.data.splits import SplitName, divide
 from vision_attn.data.transforms import fit
 from vision_attn.spec import Spec
@@ -162,7 +163,8 @@ def _data(config: PublicConfig, names: tuple[str, ...], train: Half, test: Half 
     values = np.empty((len(labels), *spec.image_size, spec.channels), np.uint8)
     for place, image in enumerate(image for half in halves for image in half.images):
         values[place] = fit(_converted(image, config.channels), spec)
-    pixels = Pixels(torch.from_numpy(values))
+    raw = (digest(image.tobytes()) for half in halves for image in half.images)
+    pixels = Pixels(torch.from_numpy(values), digests=np.fromiter(raw, np.uint64, len(labels)))
     return assemble(config, spec, (pixels, pixels), labels, parts, [])
 
 

@@ -60,6 +60,12 @@ class Drawings:
         """Leave mapped images out: another process maps the file itself."""
         return {k: v for k, v in self.__dict__.items() if not isinstance(v, np.memmap)}
 
+    def digests(self) -> list[str]:
+        """Name every scene by all that decides what is on it: the same at any size."""
+        return [
+            f"{self.seed}-{self.split}-{self.number((0, index))}" for index in range(self.length)
+        ]
+
     def images(self, indices: list[int]) -> UInt8[Tensor, "batch height width channel"]:
         """Give scenes as they are drawn."""
         return self._drawn([self.number((0, index)) for index in indices])
