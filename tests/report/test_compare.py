@@ -38,6 +38,7 @@ CONDITIONS = {
     "threads": 2,
     "seed": 0,
     "target": "the true class",
+    "views": {"vit": {"image_size": [48, 48], "crop": 1.0}},
     "methods": {"grad_cam": {}, "centre": {"spread": 0.25}},
     "deletion": {"steps": 16, "fill": "mean_colour", "reads": "softmax probability"},
     "pointing_game": {"tolerance": 0.0},
@@ -55,6 +56,14 @@ def test_findings_rank_by_accuracy_and_say_whether_the_lead_is_clear():
 def test_findings_name_the_best_map_beside_chance():
     found = findings({"vit": numbers(900, pointing=0.875)})
     assert "Grad-CAM for the ViT (87.5 %), against 10.0 % for the random map" in found
+
+
+def test_findings_give_every_network_its_own_chance_where_it_differs():
+    other = numbers(900, pointing=0.5)
+    other.maps["random"] = {"pointing_game": Estimate(0.07, 0.05, 0.1, 101)}
+    found = findings({"vit": numbers(900), "resnet": other})
+    assert "the ViT (90.0 %, against 10.0 % for the random map and 30.0 %" in found
+    assert "the ResNet (50.0 %, against 7.0 % for the random map and 30.0 %" in found
 
 
 def test_findings_leave_out_what_was_not_measured():
@@ -88,6 +97,16 @@ def test_notes_carry_the_settings():
         "12.5 %",
     ):
         assert setting in words
+
+
+def test_notes_tell_views_only_where_they_differ():
+    wide = {"image_size": [32, 48], "crop": 1.0}
+    for other, expected in ((CONDITIONS["views"]["vit"], 0), (wide, 1)):
+        views = CONDITIONS["views"] | {"resnet": other}
+        words = notes({"vit": numbers(900)}, CONDITIONS | {"views": views})
+        told = "training: ViT (image_size=[48, 48]); ResNet (image_size=[32, 48]). Maps"
+        assert sum(told in note for note in words) == expected
+        assert not any("crop" in note for note in words)
 
 
 def test_the_best_map_is_bold_and_less_deletion_is_better():
@@ -125,7 +144,11 @@ def test_compare_writes_report_figures_and_the_same_numbers(
 ):
     monkeypatch.setattr(cost, "_rate", lambda model, images, seconds: 1234.5)
     report = compare(
-        subjects, evidence, tmp_path / "demo", command="make demo", since=time.perf_counter() - 100
+        subjects,
+        [evidence] * 2,
+        tmp_path / "demo",
+        command="make demo",
+        since=time.perf_counter() - 100,
     )
     text = report.read_text()
     for name in re.findall(r"!\[.*\]\((.*)\)", text):
@@ -144,5 +167,5 @@ def test_compare_writes_report_figures_and_the_same_numbers(
 @pytest.mark.parametrize("count", [0, 2])
 def test_compare_writes_nothing_for_subjects_it_refuses(subjects, evidence, tmp_path, count):
     with pytest.raises(ValueError, match="different names"):
-        compare(subjects[:1] * count, evidence, tmp_path / "demo", command="make demo")
+        compare(subjects[:1] * count, [evidence] * count, tmp_path / "demo", command="make demo")
     assert not (tmp_path / "demo").exists()

@@ -39,7 +39,7 @@ def test_counting_and_timing_leave_no_trace():
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(), nn.Conv2d(3, 2, 1)).train()
     model[1].eval()
     flops(model, torch.ones(2, 3, 5, 5))
-    speeds({"a": model}, torch.ones(2, 3, 5, 5), repeats=1, seconds=0.0)
+    speeds({"a": model}, {"a": torch.ones(2, 3, 5, 5)}, repeats=1, seconds=0.0)
     assert [module.training for module in model] == [True, False, True]
     assert model[0].num_batches_tracked == 0
     assert all(weight.grad is None for weight in model.parameters())
@@ -70,8 +70,10 @@ class Sleeper(nn.Module):
 
 def test_speed_is_images_over_seconds_and_models_take_turns():
     models = {"slow": Sleeper(0.02), "fast": Sleeper(0.01)}
-    got = speeds(models, torch.zeros(13, 1, 2, 2), repeats=3, seconds=0.0)
+    images = {"slow": torch.zeros(13, 1, 2, 2), "fast": torch.zeros(7, 1, 3, 5)}
+    got = speeds(models, images, repeats=3, seconds=0.0)
     assert 13 / 0.04 < got["slow"].median <= 13 / 0.02
+    assert 7 / 0.02 < got["fast"].median <= 7 / 0.01
     assert got["slow"].low <= got["slow"].median <= got["slow"].high
     order = sorted((call, name) for name, model in models.items() for call in model.calls)
     assert [name for _, name in order] == ["slow", "fast"] * 4

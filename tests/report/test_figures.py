@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from itertools import combinations
 
 import matplotlib
@@ -98,6 +99,24 @@ def test_grid_says_what_was_true_and_what_was_answered(rows):
     assert len(figure.axes) == 2 * 3 + 1  # two images, three columns, the legend
     assert len({round(ax.get_position().height, 9) for ax in figure.axes[:-1]}) == 1
     rendered(figure)
+
+
+def test_a_model_of_another_view_has_its_own_picture_under_its_maps_and_masks(rows):
+    own = Rows(torch.ones(2, 3, 7, 5), replace(rows.spec, mean=(0.25,) * 3, std=(0.5,) * 3))
+    own = own._replace(masks=torch.ones(2, 7, 5, dtype=torch.bool))
+    panels = [
+        Panel("a", "rollout", torch.zeros(2, 16, 12)),
+        Panel("b", "image", None, own=own),
+        Panel("b", "rollout", torch.zeros(2, 7, 5), own=own),
+    ]
+    figure = grid(rows, panels, dict.fromkeys("ab", torch.eye(3)[:2]))
+    pictures = [ax.images[0].get_array() for ax in figure.axes[:-1]]
+    assert [picture.shape[:2] for picture in pictures] == [(16, 12)] * 4 + [(7, 5)] * 4
+    np.testing.assert_allclose(pictures[4], np.full((7, 5, 3), 0.75), rtol=1e-6)
+    bare = (1 - 0.65) * 0.75 + 0.65 * np.array(matplotlib.colormaps["inferno"](0.0)[:3])
+    np.testing.assert_allclose(pictures[6], np.broadcast_to(bare, (7, 5, 3)), atol=0.002)
+    outlined = [bool(ax.lines) for ax in figure.axes[:-1]]
+    assert outlined == [False, False, True, False, False, False, True, True]
 
 
 def test_grid_refuses_panels_of_a_model_that_stand_apart(rows):

@@ -7,10 +7,11 @@ import pytest
 import torch
 from tiny_subjects import SPEC, subject  # noqa: F401  # the fixtures' own builder
 
+from vision_attn.data.batch import Labelled
 from vision_attn.models.glimpse_config import GlimpseConfig
 from vision_attn.report.glimpses import Price, glimpse_report, heat, place_figure, step_figure
 from vision_attn.report.interval import share
-from vision_attn.report.measure import Subject
+from vision_attn.report.measure import Evidence, Subject, accuracy
 from vision_attn.report.walk import Habits, habits, multiply_adds
 
 
@@ -23,7 +24,7 @@ def eye(subjects):
 
 def test_the_report_tells_what_was_measured(eye, subjects, evidence, tmp_path):
     few = replace(evidence, images=evidence.images[:2], labels=evidence.labels[:2])
-    report = glimpse_report(eye, subjects, few, tmp_path, command="make it")
+    report = glimpse_report(eye, subjects, [few] * 3, tmp_path, command="make it")
     numbers = json.loads((tmp_path / "glimpses.json").read_text())
     found = habits(eye.model, evidence.batches)
     assert numbers["images"] == 11
@@ -43,6 +44,17 @@ def test_the_report_tells_what_was_measured(eye, subjects, evidence, tmp_path):
     for name in ("steps.png", "places.png", "trail-00.png", "trail-01.png", "trail-01.gif"):
         assert (tmp_path / name).stat().st_size > 1000
         assert name in words
+
+
+def test_rivals_are_measured_on_images_prepared_for_them(eye, subjects, evidence, tmp_path):
+    images = evidence.images[..., :13, :11] * 2
+    small = Evidence([Labelled(images, evidence.labels)], images[:1], evidence.labels[:1])
+    few = replace(evidence, images=evidence.images[:1], labels=evidence.labels[:1])
+    glimpse_report(eye, subjects[1:], [few, small], tmp_path, command="make it")
+    found = json.loads((tmp_path / "glimpses.json").read_text())["others"]["resnet"]
+    assert found["accuracy"] == accuracy(subjects[1], small.batches).value
+    assert found["multiply_adds"] == multiply_adds(subjects[1].model, images[:1])[-1]
+    assert found["multiply_adds"] < multiply_adds(subjects[1].model, evidence.images[:1])[-1]
 
 
 def test_heat_counts_places_where_they_are():

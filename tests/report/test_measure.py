@@ -3,18 +3,27 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_subjects import SPEC
 
+from vision_attn.data.batch import Labelled
 from vision_attn.explain.faithfulness import deletion
 from vision_attn.explain.localisation import energy_in_mask, pointing_game
 from vision_attn.explain.methods import METHODS
 from vision_attn.report.interval import share
-from vision_attn.report.measure import conditions, curve, measure, score_maps, train_seconds
+from vision_attn.report.measure import (
+    Evidence,
+    conditions,
+    curve,
+    measure,
+    score_maps,
+    train_seconds,
+)
 
 
 @pytest.fixture
 def numbers(subjects, evidence, monkeypatch):
     monkeypatch.setattr("vision_attn.report.cost._rate", lambda model, images, seconds: 3.0)
-    return measure(subjects, evidence, batch_size=4)
+    return measure(subjects, [evidence] * 2, batch_size=4)
 
 
 def test_accuracy_counts_the_uneven_last_batch_once(subjects, evidence, numbers):
@@ -60,7 +69,7 @@ def test_scores_do_not_depend_on_the_batch_size(subjects, evidence):
 def test_without_masks_only_faithfulness_is_scored(subjects, evidence):
     scores = score_maps(subjects[1], replace(evidence, masks=None))
     assert {name for found in scores.values() for name in found} == {"deletion", "flat"}
-    assert "pointing_game" not in conditions(subjects, replace(evidence, masks=None), seed=0)
+    assert "pointing_game" not in conditions(subjects, [replace(evidence, masks=None)] * 2, seed=0)
 
 
 def test_numbers_are_plain_json(numbers):
@@ -106,7 +115,7 @@ def test_models_are_left_as_they_were(subjects, evidence, numbers):
 
 def test_subjects_of_one_name_are_refused(subjects, evidence):
     with pytest.raises(ValueError, match="different names"):
-        measure([subjects[0], subjects[0]], evidence)
+        measure([subjects[0], subjects[0]], [evidence] * 2)
 
 
 @pytest.mark.parametrize(
@@ -114,19 +123,40 @@ def test_subjects_of_one_name_are_refused(subjects, evidence):
     [
         ({"names": ("ant", "bee", "dog")}, "names=cat of vit and dog of resnet"),
         ({"names": ("ant", "bee")}, "names=3 classes of vit and 2 classes of resnet"),
-        ({"crop": 0.9}, "crop=1.0 of vit and 0.9 of resnet"),
-        (
-            {"image_size": (32, 24), "std": (0.2, 0.3, 0.4)},
-            "image_size=(16, 12) of vit and (32, 24) of resnet; "
-            "std=(0.5, 0.5, 0.5) of vit and (0.2, 0.3, 0.4) of resnet",
-        ),
+        ({"several": True}, "several=False of vit and True of resnet"),
     ],
 )
-def test_subjects_of_other_images_are_told_what_differs(subjects, evidence, changes, said):
+def test_subjects_of_other_classes_are_told_what_differs(subjects, evidence, changes, said):
     subjects[1].run.spec = replace(subjects[1].run.spec, **changes)
     with pytest.raises(ValueError) as caught:
-        measure(subjects, evidence)
-    assert f"one specification of the data, got {said}; `vision-attn evaluate`" in str(caught.value)
+        measure(subjects, [evidence] * 2)
+    assert f"tell the same classes, got {said}; `vision-attn evaluate`" in str(caught.value)
+
+
+def test_evidence_of_other_labels_is_refused(subjects, evidence):
+    fewer = replace(evidence, images=evidence.images[:7], labels=evidence.labels[:7])
+    with pytest.raises(ValueError, match=r"the same images, got \[11, 7\] images"):
+        measure(subjects, [evidence, fewer])
+
+
+def test_a_subject_of_another_view_is_measured_on_its_own_images(subjects, evidence, monkeypatch):
+    monkeypatch.setattr("vision_attn.report.cost._rate", lambda model, images, seconds: len(images))
+    images = evidence.images[..., :13, :11] * 2 - 0.1
+    small = Evidence(
+        [Labelled(images, evidence.labels)], images, evidence.labels, evidence.masks[:, :13, :11]
+    )
+    subjects[1].run.spec = replace(SPEC, image_size=(13, 11), std=(0.25,) * 3)
+    together = measure(subjects, [evidence, small])
+    for subject, own in zip(subjects, (evidence, small), strict=True):
+        alone = measure([subject], [own])[subject.name]
+        assert together[subject.name].to_dict() == alone.to_dict()
+    other = measure(subjects[1:], [evidence])["resnet"]
+    assert other.flops > together["resnet"].flops
+    assert other.maps["grad_cam"] != together["resnet"].maps["grad_cam"]
+    known = conditions(subjects, [evidence, small], seed=0)
+    assert known["views"]["resnet"]["image_size"] == [13, 11]
+    shares = [own.masks.double().mean().item() for own in (evidence, small)]
+    assert known["mask_share"] == pytest.approx(sum(shares) / 2)
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones(subjects):

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vision_attn.commands.evaluate import MAPS, evaluate, measure
-from vision_attn.commands.held_out import open_data, take
-from vision_attn.data.loader import share
+from vision_attn.commands.views import views
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import Run, fresh
 from vision_attn.recorded import open_run, recipe_of
 from vision_attn.report.captioners import Measured, compare_captioners
 from vision_attn.report.compare import compare as write_report
-from vision_attn.report.measure import Evidence, Subject
-from vision_attn.report.taggers import Tagger, check_alike, compare_taggers
+from vision_attn.report.measure import Subject, check_alike
+from vision_attn.report.taggers import Tagger, compare_taggers
+from vision_attn.report.taggers import check_alike as check_taggers
 from vision_attn.trained import load_model
 
 
@@ -32,11 +32,11 @@ def compare(
 ) -> Path:
     """Measure runs of one data set side by side, and give the report written to `out`.
 
-    Of networks that tell labels, maps of the first `maps` images are scored (default 500);
-    `methods` explain every one, by default those of `MAPS`. `started` is when all of it began, in
-    seconds of `time.time()`. Of captioners, captions and looks are scored, of networks that tell
-    several labels an image each label, and evaluations that are newer than a run's weights are not
-    made again.
+    Of networks that tell labels, maps of the first `maps` images are scored (default 500), prepared
+    for each network as in its training; `methods` explain every one, by default those of `MAPS`.
+    `started` is when all of it began, in seconds of `time.time()`. Of captioners, captions and
+    looks are scored, of networks that tell several labels an image each label, and evaluations that
+    are newer than a run's weights are not made again.
     """
     if any(recipe_of(folder).model.name == "captioner" for folder in folders):
         if methods or maps or started:
@@ -54,17 +54,13 @@ def compare(
     clock = time.perf_counter()
     since = clock if started is None else clock - (time.time() - started)
     place = find(device).device
-    subjects, recipes = [], []
+    subjects = []
     for folder in folders:
-        recipe, (model, _) = recipe_of(folder), load_model(folder)
-        chosen = tuple(methods or MAPS[recipe.model.name])
+        chosen = tuple(methods or MAPS[recipe_of(folder).model.name])
+        model, _ = load_model(folder)
         subjects.append(Subject(folder.name, Run.open(folder), model.to(place), chosen))
-        recipes.append(recipe)
-    source = take(open_data(recipes[0], subjects[0].run.spec), split, *folders).source
-    indices = list(range(min(maps, len(source))))
-    images, labels = source.__getitems__([(0, index) for index in indices])
-    masks = source.masks(indices) if hasattr(source, "masks") else None
-    evidence = Evidence(share(source, 256), images, labels, masks)
+    check_alike(subjects)
+    evidence = views(folders, split, maps)
     again = ["vision-attn", "compare", *map(str, folders), "--out", str(out)]
     again += ["--split", split, "--maps", str(maps)]
     again += ["--methods", ",".join(methods)] if methods else []
@@ -86,7 +82,7 @@ def _compare_taggers(
                 f"{folder}, whose task is {kind}"
             )
         taggers.append(Tagger(open_run(folder), folder / "evaluation" / split))
-    check_alike(taggers)
+    check_taggers(taggers)
     for folder in folders:
         if not fresh(folder, f"evaluation/{split}/labels.csv"):
             evaluate(folder, split=split, methods=methods, device=device)

@@ -4,14 +4,12 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from vision_attn.commands.held_out import open_data, take
-from vision_attn.data.loader import share
+from vision_attn.commands.views import views
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import Run
-from vision_attn.recorded import recipe_of
 from vision_attn.report.glimpses import glimpse_report
-from vision_attn.report.measure import Evidence, Subject
+from vision_attn.report.measure import Subject, check_alike
 from vision_attn.trained import load_model
 
 
@@ -34,10 +32,8 @@ def glimpses(
         Subject(run.name, Run.open(run), load_model(run)[0].to(place), ())
         for run in (folder, *against)
     ]
-    data = open_data(recipe_of(folder), subjects[0].run.spec)
-    source = take(data, split, folder, *against).source
-    chosen, labels = source.__getitems__([(0, i) for i in range(min(images, len(source)))])
-    evidence = Evidence(share(source, 256), chosen, labels)
+    check_alike(subjects)
+    evidence = views([folder, *against], split, images)
     out = folder / "glimpses" if out is None else out
     again = ["vision-attn", "glimpses", str(folder), "--out", str(out), "--split", split]
     again += [word for run in against for word in ("--against", str(run))]

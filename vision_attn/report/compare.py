@@ -32,7 +32,7 @@ DPI = 160
 
 def compare(
     subjects: Sequence[Subject],
-    evidence: Evidence,
+    evidence: Sequence[Evidence],
     folder: Path | str,
     *,
     command: str,
@@ -42,8 +42,9 @@ def compare(
 ) -> Path:
     """Measure networks side by side; write report.md, report.json and figures; give the report.
 
-    `command` makes the report again; `since` is `time.perf_counter()` when it began. `rows` images
-    are drawn; `seed` draws the bootstrap samples. Raises ValueError if the subjects are not alike.
+    `evidence` is the same images prepared for each network. `command` makes the report again;
+    `since` is `time.perf_counter()` when it began. `rows` images are drawn; `seed` draws the
+    bootstrap samples. Raises ValueError if the subjects are not alike.
     """
     folder = Path(folder)
     check_alike(subjects)
@@ -67,19 +68,31 @@ def compare(
     return report
 
 
-def picture_grid(subjects: Sequence[Subject], evidence: Evidence, rows: int) -> Figure:
+def picture_grid(subjects: Sequence[Subject], evidence: Sequence[Evidence], rows: int) -> Figure:
     """Draw the maps of all subjects on a few images, chosen by `telling`."""
-    outputs = {subject.name: _probabilities(subject, evidence) for subject in subjects}
-    chosen = telling(outputs, evidence.labels, rows)
-    images, labels = evidence.images[chosen], evidence.labels[chosen]
+    pairs = list(zip(subjects, evidence, strict=True))
+    outputs = {subject.name: _probabilities(subject, own) for subject, own in pairs}
+    chosen = telling(outputs, evidence[0].labels, rows)
+    shown = [_rows(subject, own, chosen) for subject, own in pairs]
     panels = [
-        Panel(subject.name, method, _maps(subject, method, images, labels))
-        for subject in subjects
-        for method in subject.methods
+        panel
+        for subject, own in zip(subjects, shown, strict=True)
+        for panel in _panels(subject, own, alone=own.spec != shown[0].spec)
     ]
+    return grid(shown[0], panels, {name: output[chosen] for name, output in outputs.items()})
+
+
+def _rows(subject: Subject, evidence: Evidence, chosen: list[int]) -> Rows:
     masks = None if evidence.masks is None else evidence.masks[chosen]
-    shown = Rows(images, subjects[0].run.spec, labels, masks)
-    return grid(shown, panels, {name: output[chosen] for name, output in outputs.items()})
+    return Rows(evidence.images[chosen], subject.run.spec, evidence.labels[chosen], masks)
+
+
+def _panels(subject: Subject, rows: Rows, *, alone: bool) -> list[Panel]:
+    """Draw the maps of a subject; one that sees images in a view `alone` has them beside."""
+    own = rows if alone else None
+    maps = {x: _maps(subject, x, rows.images, rows.labels) for x in subject.methods}
+    panels = [Panel(subject.name, method, found, own=own) for method, found in maps.items()]
+    return [Panel(subject.name, "image", None, own=own), *panels] if alone else panels
 
 
 def telling(
@@ -100,7 +113,7 @@ def _probabilities(subject: Subject, evidence: Evidence) -> Float[Tensor, "batch
         return torch.cat([subject.model(x.to(subject.device)).softmax(-1).cpu() for x in parts])
 
 
-def _maps(subject: Subject, method: str, images: Tensor, labels: Tensor) -> Tensor:
+def _maps(subject: Subject, method: str, images: Tensor, labels: Any) -> Tensor:
     model: Any = subject.model
     return METHODS[method](model, images.to(subject.device), labels.to(subject.device))
 

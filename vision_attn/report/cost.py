@@ -53,16 +53,19 @@ def flops(model: nn.Module, images: Images) -> int:
 
 
 def speeds(
-    models: Mapping[str, nn.Module], images: Images, repeats: int = 7, seconds: float = 0.2
+    models: Mapping[str, nn.Module],
+    images: Mapping[str, Images],
+    repeats: int = 7,
+    seconds: float = 0.2,
 ) -> dict[str, Speed]:
-    """Time forward passes of one batch, models taking turns so that a busy machine hits all alike.
+    """Time forward passes of a batch each, in turns so that a busy machine hits all models alike.
 
     Each of the `repeats` timings of a model runs for at least `seconds`, after one untimed pass.
     """
     timings: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(repeats + 1):
         for name, model in models.items():
-            rate = _rate(model, images, seconds if turn else 0.0)
+            rate = _rate(model, images[name], seconds if turn else 0.0)
             if turn:
                 timings[name].append(rate)
     return {name: Speed(median(rates), min(rates), max(rates)) for name, rates in timings.items()}

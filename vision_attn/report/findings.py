@@ -24,6 +24,7 @@ def notes(numbers: Measured, conditions: Mapping[str, Any]) -> list[str]:
         f"training seed: each network was trained once.",
         *_unproven(numbers),
         *_silent(numbers),
+        *_views(conditions),
         *_coverage(conditions),
         _removal(**conditions["deletion"]),
         f"Maps explain {conditions['target']}. Settings: "
@@ -62,20 +63,22 @@ def _taking(numbers: Measured) -> Iterator[str]:
 
 
 def _pointing(numbers: Measured) -> Iterator[str]:
-    parts, chance = [], {}
+    parts, chances = [], []
     for name, measured in numbers.items():
         scores = {m: s["pointing_game"] for m, s in measured.maps.items() if "pointing_game" in s}
         own = [method for method in scores if method not in BASELINES]
         if own:
             best = max(own, key=lambda method: scores[method].value)
-            parts.append(f"{title(best)} for the {title(name)} ({percent(scores[best].value)})")
-            chance = {method: scores[method] for method in BASELINES}
-    if parts:
-        known = [f"{percent(number.value)} for the {title(x)} map" for x, number in chance.items()]
-        yield (
-            f"The map that most often peaks inside the object is {_listed(parts)}, against "
-            f"{_listed(known)}, which know nothing."
-        )
+            parts.append((f"{title(best)} for the {title(name)}", percent(scores[best].value)))
+            known = (f"{percent(scores[x].value)} for the {title(x)} map" for x in BASELINES)
+            chances.append(f"against {_listed(list(known))}")
+    said = "The map that most often peaks inside the object is"
+    if len(set(chances)) == 1:
+        listed = [f"{x} ({share})" for x, share in parts]
+        yield f"{said} {_listed(listed)}, {chances[0]}, which know nothing."
+    elif chances:  # each in its own view of the images
+        listed = [f"{x} ({share}, {own})" for (x, share), own in zip(parts, chances, strict=True)]
+        yield f"{said} {_listed(listed)}; what they are held against knows nothing."
 
 
 def _unproven(numbers: Measured) -> Iterator[str]:
@@ -120,6 +123,22 @@ def _coverage(conditions: Mapping[str, Any]) -> Iterator[str]:
             f"The object covers {percent(conditions['mask_share'])} of an image on average: what a "
             f"constant map scores in energy and in the pointing game, whose tolerance here is "
             f"{conditions['pointing_game']['tolerance']:g} pixels."
+        )
+
+
+def _views(conditions: Mapping[str, Any]) -> Iterator[str]:
+    """Tell in what the views differ through which the networks see the images, if they do."""
+    views: Mapping[str, Mapping[str, Any]] = conditions["views"]
+    first = next(iter(views.values()))
+    apart = [key for key in first if any(view[key] != first[key] for view in views.values())]
+    if apart:
+        listed = "; ".join(
+            f"{title(name)} ({', '.join(f'{key}={view[key]}' for key in apart)})"
+            for name, view in views.items()
+        )
+        yield (
+            f"Each network sees the same images prepared as in its training: {listed}. Maps, "
+            f"scores, FLOPs and images/s are those at its own size."
         )
 
 

@@ -18,7 +18,7 @@ from vision_attn.report.figures import FAINT, INK, STYLE, colour, title
 from vision_attn.report.findings import percent
 from vision_attn.report.interval import Estimate, share
 from vision_attn.report.markdown import table
-from vision_attn.report.measure import Evidence, Subject, accuracy, check_alike
+from vision_attn.report.measure import Evidence, Subject, accuracy, check_alike, check_same
 from vision_attn.report.overlay import UNSIGNED
 from vision_attn.report.trail import save_animation, trail, trail_figure, trail_frames
 from vision_attn.report.walk import BORDER, Habits, habits, multiply_adds, walk
@@ -36,17 +36,25 @@ class Price(NamedTuple):
 
 
 def glimpse_report(
-    eye: Subject, others: Sequence[Subject], evidence: Evidence, folder: Path, *, command: str
+    eye: Subject,
+    others: Sequence[Subject],
+    evidence: Sequence[Evidence],
+    folder: Path,
+    *,
+    command: str,
 ) -> Path:
     """Measure a moving eye, beside networks that see the whole image; give the report.
 
-    Writes glimpses.md, glimpses.json, figures, and the trail over each of the evidence's images as
-    PNG and as GIF. Raises ValueError if the networks were trained on other data than each other.
+    `evidence` is the same images prepared for the eye, then for each other. Writes glimpses.md,
+    glimpses.json, figures, and the trail over each image as PNG and as GIF. Raises ValueError if
+    the networks know other classes than each other.
     """
     check_alike([eye, *others])
+    check_same(evidence)
+    own, *theirs = evidence
     model: Any = eye.model
-    sample = evidence.images[:1].to(eye.device)
-    found = habits(model, evidence.batches)
+    sample = own.images[:1].to(eye.device)
+    found = habits(model, own.batches)
     costs = multiply_adds(model, sample)
     images = len(found.centres)
     steps = [
@@ -54,14 +62,15 @@ def glimpse_report(
         for number, (hits, cost) in enumerate(zip(found.hits, costs, strict=True), 1)
     ]
     rivals = [
-        Price(x.name, accuracy(x, evidence.batches), multiply_adds(x.model, sample)[-1])
-        for x in others
+        Price(x.name, accuracy(x, shown.batches), multiply_adds(x.model, sample)[-1])
+        for x, shown in zip(others, theirs, strict=True)
+        for sample in [shown.images[:1].to(x.device)]
     ]
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"steps": step_figure(steps, rivals), "places": place_figure(found)}
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=DPI)
-    trails = _trails(eye, evidence, folder)
+    trails = _trails(eye, own, folder)
     numbers = _numbers(steps, rivals, found)
     replace(folder / "glimpses.json", json.dumps(numbers, indent=2) + "\n")
     report = folder / "glimpses.md"
@@ -217,8 +226,8 @@ def _markdown(
         f"[glimpses.json](glimpses.json).",
         table(rows),
         "![Accuracy after each glimpse](steps.png)",
-        "Multiply-adds are those of matrix products and convolutions for one image; cutting out "
-        "patches is left out.",
+        "Multiply-adds are those of matrix products and convolutions for one image, of the size "
+        "that each network was trained with; cutting out patches is left out.",
         "## The places it visits",
         "![Visited places](places.png)",
         f"At the border are places at {BORDER} or more from the middle in x or y; the edges of the "

@@ -41,20 +41,6 @@ WIDEST = 10
 """Panels side by side; where there are more, every model begins a line of its own."""
 
 
-class Panel(NamedTuple):
-    """A column of the grid: maps of one model by one method."""
-
-    model: str
-    method: str
-    maps: Maps
-    part: str = ""
-    """Tells columns of one method apart."""
-
-
-Group: TypeAlias = tuple[str, list[Panel]]
-"""A model and its columns."""
-
-
 class Rows(NamedTuple):
     """What is common to all columns of the grid, an image a row."""
 
@@ -64,6 +50,23 @@ class Rows(NamedTuple):
     """None where it is not known what is right."""
     masks: Bool[Tensor, "batch height width"] | None = None
     """Outlined where given: the object that should be looked at."""
+
+
+class Panel(NamedTuple):
+    """A column of the grid: maps of one model by one method."""
+
+    model: str
+    method: str
+    maps: Maps | None
+    """None for the images alone."""
+    part: str = ""
+    """Tells columns of one method apart."""
+    own: Rows | None = None
+    """The same images as this model sees them, where that is another view than the grid's."""
+
+
+Group: TypeAlias = tuple[str, list[Panel]]
+"""A model and its columns."""
 
 
 class _Sheet:
@@ -191,20 +194,26 @@ def _maps(
     cell: tuple[float, float],
 ) -> None:
     for index, panel in enumerate(group):
-        signed, flat = panel.method in SIGNED, is_flat(panel.maps).tolist()
-        for row, stretch in enumerate(stretched(panel.maps, signed)):
-            ax = sheet.picture(
-                left + index * (CELL + GAP),
-                _top(row, cell[0]),
-                overlay(shown[row], stretch, signed),
-                cell,
-            )
-            if rows.masks is not None:
-                outline(ax, rows.masks[row])
-            if flat[row]:
+        seen = panel.own or rows
+        views = pictures(seen.images, seen.spec) if panel.own else shown
+        flat = [] if panel.maps is None else is_flat(panel.maps).tolist()
+        for row, picture in enumerate(_laid(views, panel)):
+            ax = sheet.picture(left + index * (CELL + GAP), _top(row, cell[0]), picture, cell)
+            if seen.masks is not None and flat:
+                outline(ax, seen.masks[row])
+            if flat and flat[row]:
                 ax.text(
                     0.5, 0.04, "says nothing", color="white", ha="center", transform=ax.transAxes
                 )
+
+
+def _laid(shown: Pictures, panel: Panel) -> Sequence[Picture]:
+    """Lay the maps of a column over the pictures."""
+    if panel.maps is None:
+        return list(shown)
+    signed = panel.method in SIGNED
+    stretches = stretched(panel.maps, signed)
+    return [overlay(*pair, signed) for pair in zip(shown, stretches, strict=True)]
 
 
 def outline(ax: Axes, mask: Bool[Tensor, "height width"]) -> None:

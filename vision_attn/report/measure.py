@@ -1,7 +1,8 @@
 """Numbers of a comparison: how well networks see, what they cost, whether their maps are right."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from statistics import mean
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Held-out images that all subjects are asked about."""
+    """Held-out images that a subject is asked about, prepared as in its training."""
 
     batches: Iterable[Labelled]
     """The whole split, for accuracy."""
@@ -102,24 +103,32 @@ def _scores(scores: dict[str, Estimate]) -> dict[str, Any]:
 
 
 def measure(
-    subjects: Sequence[Subject], evidence: Evidence, *, seed: int = 0, batch_size: int = 64
+    subjects: Sequence[Subject],
+    evidence: Sequence[Evidence],
+    *,
+    seed: int = 0,
+    batch_size: int = 64,
 ) -> dict[str, Numbers]:
     """Measure every subject on the same images; `seed` draws the bootstrap samples.
 
-    Maps explain the true class, not the predicted one. Raises ValueError if the subjects were
-    trained for other images or names than each other.
+    `evidence` is these images prepared for each subject. Maps explain the true class, not the
+    predicted one. Raises ValueError if the subjects know other names than each other.
     """
     check_alike(subjects)
-    sample = evidence.images[:batch_size].to(subjects[0].device)
-    rates = speeds({subject.name: subject.model for subject in subjects}, sample)
+    check_same(evidence)
+    samples = {
+        subject.name: own.images[:batch_size].to(subject.device)
+        for subject, own in zip(subjects, evidence, strict=True)
+    }
+    rates = speeds({subject.name: subject.model for subject in subjects}, samples)
     found = {}
-    for subject in subjects:
-        scores = score_maps(subject, evidence, batch_size)
+    for subject, own in zip(subjects, evidence, strict=True):
+        scores = score_maps(subject, own, batch_size)
         flat = {method: int(values.pop("flat").sum()) for method, values in scores.items()}
         found[subject.name] = Numbers(
-            accuracy=accuracy(subject, evidence.batches),
+            accuracy=accuracy(subject, own.batches),
             parameters=parameters(subject.model),
-            flops=flops(subject.model, sample),
+            flops=flops(subject.model, samples[subject.name]),
             train_seconds=train_seconds(subject.run),
             speed=rates[subject.name],
             maps={method: _estimates(values, seed) for method, values in scores.items()},
@@ -136,7 +145,7 @@ def _estimates(values: dict[str, Tensor], seed: int) -> dict[str, Estimate]:
 
 
 def check_alike(subjects: Sequence[Subject]) -> None:
-    """Raise ValueError unless one set of images can be shown to all subjects."""
+    """Raise ValueError unless all subjects can be asked about one set of images."""
     names = [subject.name for subject in subjects]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"a comparison needs subjects of different names, got {names}")
@@ -146,15 +155,24 @@ def check_alike(subjects: Sequence[Subject]) -> None:
     for subject in subjects[1:]:
         if differing := _differing(subjects[0], subject):
             raise ValueError(
-                f"subjects must share one specification of the data, got {'; '.join(differing)}; "
-                f"`vision-attn evaluate` judges each by images prepared for it"
+                f"subjects must tell the same classes, got {'; '.join(differing)}; "
+                f"`vision-attn evaluate` judges each by its own images"
             )
 
 
+def check_same(evidence: Sequence[Evidence]) -> None:
+    """Raise ValueError unless subjects are shown as many images, labelled alike."""
+    if len({tuple(own.labels.tolist()) for own in evidence}) > 1:
+        counts = [len(own.labels) for own in evidence]
+        raise ValueError(
+            f"subjects must be shown the same images, got {counts} images whose labels differ"
+        )
+
+
 def _differing(one: Subject, other: Subject) -> list[str]:
-    """Name the fields in which the images or classes of two subjects differ, with both values."""
+    """Name the fields in which the answers of two subjects differ, with both values."""
     specs = one.run.spec, other.run.spec
-    pairs = {x.name: tuple(getattr(spec, x.name) for spec in specs) for x in fields(Spec)}
+    pairs = {name: tuple(getattr(spec, name) for spec in specs) for name in ("names", "several")}
     if pairs["names"][0] != pairs["names"][1]:
         pairs["names"] = _first_apart(*pairs["names"])
     return [
@@ -229,7 +247,9 @@ def curve(subject: Subject) -> Curve:
     return Curve(subject.name, *columns)
 
 
-def conditions(subjects: Sequence[Subject], evidence: Evidence, *, seed: int) -> dict[str, Any]:
+def conditions(
+    subjects: Sequence[Subject], evidence: Sequence[Evidence], *, seed: int
+) -> dict[str, Any]:
     """List what the numbers depend on: machine, images and the settings of methods and scores."""
     methods = dict.fromkeys(name for subject in subjects for name in subject.methods)
     explainers = {name: METHODS[name] for name in methods} | BASELINES
@@ -238,12 +258,19 @@ def conditions(subjects: Sequence[Subject], evidence: Evidence, *, seed: int) ->
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "target": "the true class",
-        "map_images": len(evidence.images),
+        "views": {subject.name: _view(subject.run.spec) for subject in subjects},
+        "map_images": len(evidence[0].images),
         "seed": seed,
         "methods": {name: settings(explainer) for name, explainer in explainers.items()},
         "deletion": settings(deletion) | {"reads": "softmax probability"},
     }
-    if evidence.masks is not None:
-        found["mask_share"] = evidence.masks.double().mean().item()
+    masks = [own.masks.double().mean().item() for own in evidence if own.masks is not None]
+    if masks:
+        found["mask_share"] = mean(masks)
         found["pointing_game"] = settings(pointing_game)
     return found
+
+
+def _view(spec: Spec) -> dict[str, Any]:
+    """Say how images are prepared."""
+    return {name: x for name, x in spec.to_dict().items() if name not in ("names", "several")}
