@@ -56,6 +56,14 @@ def test_a_file_gives_its_content_and_the_picture_every_network_wants(pictures):
         assert torch.equal(view, evaluate_batch([pixels], spec)[0])
 
 
+def test_a_file_of_the_networks_size_is_fitted_without_a_warning(tmp_path):
+    draw(tmp_path / "a.png", 3, size=(11, 13))  # whose pixels Pillow keeps for itself
+    spec = Spec(image_size=(11, 13), names=("ant",))
+    (item,) = open_source([str(tmp_path)], spec, tmp_path / "out")
+    pixels = torch.tensor(decode((tmp_path / "a.png").read_bytes(), 3))
+    assert torch.equal(item.fitted(spec), pixels)
+
+
 def test_files_are_labelled_if_every_folder_is_named_like_a_class(pictures):
     labelled = open_source([str(pictures / "star")], SPEC, pictures / "out")
     assert labelled.labelled

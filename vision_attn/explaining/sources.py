@@ -13,7 +13,7 @@ from vision_attn.data.batch import Problem
 from vision_attn.data.decode import decode
 from vision_attn.data.files import Stored
 from vision_attn.data.finding import find
-from vision_attn.data.transforms import Image, evaluate_batch, fit
+from vision_attn.data.transforms import Image, evaluate_batch, fit_batch
 from vision_attn.explaining.objects import Objects
 from vision_attn.recipe import read
 from vision_attn.report.digest import of_bytes
@@ -54,7 +54,7 @@ class Photograph(NamedTuple):
 
     def fitted(self, spec: Spec) -> UInt8[Tensor, "row column channel"]:
         """Decode and fit, but leave it to the network's device to normalise."""
-        return torch.from_numpy(fit(self._decoded(spec), spec))
+        return fit_batch([self._decoded(spec)], spec)[0]
 
     def _decoded(self, spec: Spec) -> Image:
         needed = math.ceil(max(spec.image_size) / spec.crop)
