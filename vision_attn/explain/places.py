@@ -80,10 +80,13 @@ def _timm_sequence(network: Any) -> Places | None:
 
 
 def _last_look(network: nn.Module, name: str, blocks: Any) -> nn.Module | None:
-    """Find the last block's attention if it has one of its own."""
-    attending = [getattr(block, name, None) for block in blocks]
-    alone = sum(layer is attending[-1] for layer in attending) == 1
-    return attending[-1] if alone and _is_stock(network) else None
+    """Find the last block's attention if it has one of its own, and another is of its kind.
+
+    What ends there sees its first look alone; others of a kind that looks twice give it away.
+    """
+    *others, last = (getattr(block, name, None) for block in blocks)
+    sure = all(layer is not last for layer in others) and type(last) in map(type, others)
+    return last if sure and _is_stock(network) else None
 
 
 def _is_stock(network: nn.Module) -> bool:
