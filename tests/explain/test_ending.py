@@ -1,6 +1,9 @@
 """A network that only has to look runs no further than its last look, and shows the same."""
 
+import threading
+
 import pytest
+import timm
 import torch
 from foreign import (
     CLASS_TOKEN,
@@ -111,6 +114,36 @@ def test_the_last_look_itself_has_no_output():
         METHODS["attention"](network, images, targets)
     assert len(attended) == 3 - 1
     assert not only_looks_now()
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("method", ONLY_LOOKING)
+def test_a_last_layer_that_looks_twice_is_refused(method, depth):
+    images, targets = batch(SQUARE)
+    network = timm.create_model(
+        "vit_tiny_patch16_224",
+        img_size=SQUARE,
+        patch_size=4,
+        embed_dim=12,
+        depth=depth,
+        num_heads=2,
+        num_classes=5,
+    )
+    network.blocks[-1].attn = timm.layers.DiffAttention(12, num_heads=2)
+    with pytest.raises(ValueError, match=f"has {depth} attention layers, but {depth + 1} looks"):
+        METHODS[method](adapt(network), images, targets)
+
+
+def test_another_thread_that_runs_the_network_comes_to_its_end():
+    (images, _), network, found = batch(SQUARE), adapt(sequence("class token", SQUARE)), []
+    with ending_after(network.last_look):
+        other = threading.Thread(target=lambda: found.append((network(images), only_looks_now())))
+        other.start()
+        other.join()
+        assert not only_looks_now()
+    logits, told = found[0]
+    assert not told
+    assert torch.equal(logits, network(images))
 
 
 def test_a_class_that_does_not_exist_is_refused_all_the_same():

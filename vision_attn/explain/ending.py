@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import get_ident
 
 from torch import nn
 from torch.nn.modules import module as torch_module
@@ -13,7 +14,6 @@ KNOWN = ("torch.nn.", "timm.", "torchvision.", "vision_attn.")
 """Libraries in whose networks tokens are on their own behind the last look."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 STEPS = ("forward", "forward_features", "forward_head", "pool")
-
 
 _LAST: ContextVar[bool] = ContextVar("_LAST", default=False)
 
@@ -49,14 +49,17 @@ def only_looks_now() -> bool:
 def ending_after(layer: nn.Module | None) -> Iterator[None]:
     """End what runs here as soon as `layer` has, or sooner by who hears that it `only_looks_now`.
 
-    With None it comes to its own end.
+    With None it comes to its own end, as does what another thread runs meanwhile.
     """
+    owner = get_ident()
 
     def begin(*_: object) -> None:
-        _LAST.set(True)
+        if get_ident() == owner:
+            _LAST.set(True)
 
     def end(*_: object) -> None:
-        raise Enough
+        if get_ident() == owner:
+            raise Enough
 
     handles = []
     if layer is not None:
