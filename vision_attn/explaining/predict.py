@@ -70,7 +70,7 @@ def predict(
     reader, predictor = Reader(source, loaded.spec), Predictor(loaded, place, top_k)
     with tqdm(total=count, initial=journal.length, unit="image", disable=None) as bar:
         spans = _spans(journal.length, count, batch_size)
-        for batch in reader.batches(spans, workers or cores(), place):
+        for batch in reader.batches(spans, cores() if workers is None else workers, place):
             journal.append(predictor.lines(batch, drawing))
             bar.update(len(batch.places))
     problems = _finish(out, _columns(top_k, source.labelled, bool(saliency)), journal)
