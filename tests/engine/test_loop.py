@@ -30,7 +30,7 @@ def test_golden_losses(tmp_path, name):
     model = models[name].build(WIDER)
     task = ClassificationConfig(mixup=0.2, label_smoothing=0.1).build(model, WIDER)
     optimizer = {"vit": "muon", "resnet": "sgd"}[name]
-    config = make_config(log_every=1, steps=7, optimizer=optimizer, ema=0.5, precision="fp32")
+    config = make_config(log_every=1, steps=7, optimizer=optimizer, ema=0.5)
     valid = share(Noise(17, seed=2, size=(6, 8)), 5)
     run = Run.create(tmp_path, {}, WIDER)
     fit(task, Loader(Noise(29, seed=1, size=(6, 8)), 12, seed=3), valid, config, run, 3)
@@ -120,12 +120,12 @@ def test_bf16_on_hardware_without_it_warns(monkeypatch):
     monkeypatch.setattr("vision_attn.engine.start.native_bf16", lambda device: False)
     with pytest.warns(UserWarning, match="will be slow"):
         assert precision(make_config(precision="bf16"), torch.device("cpu"))._enabled
-    assert not precision(make_config(), torch.device("cpu"))._enabled
+    assert not precision(make_config(precision="auto"), torch.device("cpu"))._enabled
 
 
 def test_auto_takes_bf16_where_it_is_native(monkeypatch):
     monkeypatch.setattr("vision_attn.engine.start.native_bf16", lambda device: True)
-    assert precision(make_config(), torch.device("cpu"))._enabled
+    assert precision(make_config(precision="auto"), torch.device("cpu"))._enabled
     assert not precision(make_config(precision="fp32"), torch.device("cpu"))._enabled
 
 

@@ -3,7 +3,9 @@ import torch
 from timm.optim.muon import Muon as TimmMuon
 from torch import nn
 
+from vision_attn.engine.config import TrainConfig
 from vision_attn.engine.muon import Muon, orthogonal
+from vision_attn.engine.optim import build_optimizer
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 11), (2, 11, 5), (1, 7, 7)])
@@ -60,3 +62,23 @@ def test_update_has_the_size_of_adamws():
     parameter.grad = torch.randn(64, 32, generator=torch.Generator().manual_seed(3)) * 1e-4
     Muon(groups([parameter])[:1], 0.5, 0.9).step()
     assert parameter.square().mean().sqrt().item() == pytest.approx(0.2 * 0.5, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("precision", "native", "dtype"),
+    [
+        ("auto", True, torch.bfloat16),
+        ("auto", False, torch.float32),
+        ("fp32", True, torch.float32),
+        ("bf16", True, torch.bfloat16),
+        ("bf16", False, torch.float32),
+    ],
+)
+def test_it_multiplies_in_bf16_only_where_that_is_native_and_fp32_is_not_asked_for(
+    monkeypatch, precision, native, dtype
+):
+    monkeypatch.setattr("vision_attn.engine.optim.native_bf16", lambda device: native)
+    config = TrainConfig(steps=3, warmup=0, optimizer="muon", precision=precision)
+    optimizer = build_optimizer(nn.Linear(3, 5), config)
+    assert isinstance(optimizer, Muon)
+    assert optimizer.dtype == dtype

@@ -57,8 +57,8 @@ def build_optimizer(task: nn.Module, config: TrainConfig) -> Optimizer:
     """Build the optimizer over the task's trainable parameters: timm's, but for Muon."""
     groups = parameter_groups(task, config)
     if config.optimizer == "muon":
-        device = next(task.parameters()).device
-        dtype = torch.bfloat16 if native_bf16(device) else torch.float32
+        short = config.precision != "fp32" and native_bf16(next(task.parameters()).device)
+        dtype = torch.bfloat16 if short else torch.float32
         return Muon(groups, config.rate, config.momentum, dtype=dtype)
     return create_optimizer_v2(
         groups, opt=config.optimizer, lr=config.rate, momentum=config.momentum
