@@ -52,8 +52,8 @@ class TrainConfig(Config):
     """Decay of the moving average of the weights, (0, 1), which is then evaluated and kept as best;
     the decay warms up as (1 + step) / (10 + step). None for no average."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 is autocast; auto takes it where the device has it natively, else fp32. Muon multiplies in
-    it where it is native, too, unless fp32 is asked for."""
+    """bf16 is autocast; auto takes it where the device has it natively, else fp32. Muon, too,
+    multiplies in it where it is native, unless fp32 is asked for."""
     channels_last: bool = False
     """Memory format of images and convolutions; faster for convolutional networks."""
     checkpointing: bool = False
