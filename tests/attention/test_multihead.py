@@ -62,12 +62,29 @@ def test_bf16_on_the_cpu_agrees_with_the_fused_kernel():
 
 def test_the_path_follows_device_and_type(monkeypatch):
     monkeypatch.setattr(multihead, "has_native_bf16", lambda: True)
-    assert multihead.takes_fused("cpu", torch.float32)
-    assert not multihead.takes_fused("cpu", torch.bfloat16)
-    assert multihead.takes_fused("cuda", torch.bfloat16)
+    assert multihead.takes_fused("cpu", torch.float32, True)
+    assert not multihead.takes_fused("cpu", torch.bfloat16, True)
+    assert multihead.takes_fused("cpu", torch.bfloat16, False)
+    assert multihead.takes_fused("cuda", torch.bfloat16, True)
     monkeypatch.setattr(multihead, "has_native_bf16", lambda: False)
     monkeypatch.setattr(multihead, "_probe", lambda: False)
-    assert multihead.takes_fused("cpu", torch.bfloat16)
+    assert multihead.takes_fused("cpu", torch.bfloat16, True)
+
+
+def test_only_what_learns_is_written_out_in_bf16(monkeypatch):
+    monkeypatch.setattr(multihead, "has_native_bf16", lambda: True)
+    ran, written_out = [], multihead.written_out
+    monkeypatch.setattr(
+        multihead, "written_out", lambda *given: ran.append(1) or written_out(*given)
+    )
+    for learning in range(3):
+        some = [x.requires_grad_(i == learning) for i, x in enumerate(tensors(1, 2, 3, 8))]
+        some = [x.bfloat16() for x in some]
+        with torch.no_grad():
+            attend(*some)
+        assert len(ran) == learning
+        attend(*some)
+        assert len(ran) == learning + 1
 
 
 def test_the_probe_answers_once_and_leaves_the_grad_mode():

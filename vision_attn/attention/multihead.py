@@ -33,7 +33,8 @@ def attend(
     Vaswani 2017, equation 1 (arXiv:1706.03762).
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    if takes_fused(query.device.type, query.dtype):
+    learns = query.requires_grad or key.requires_grad or value.requires_grad
+    if takes_fused(query.device.type, query.dtype, learns and torch.is_grad_enabled()):
         output = F.scaled_dot_product_attention(
             query, key, value, attn_mask=bias, dropout_p=dropout, scale=scale
         )
@@ -57,13 +58,17 @@ def written_out(
     return weights @ value
 
 
-def takes_fused(device: str, dtype: torch.dtype) -> bool:
-    """Tell whether torch's fused kernel is the faster path: everywhere but in bf16 on the CPU."""
-    return device != "cpu" or dtype != torch.bfloat16 or not _written_out_wins()
+def takes_fused(device: str, dtype: torch.dtype, learns: bool) -> bool:
+    """Tell whether torch's fused kernel is the faster path: always but in bf16 on the CPU.
+
+    Where that is native the kernel is fast forwards and slow backwards, and only what `learns` does
+    without it; elsewhere a trial decides.
+    """
+    return device != "cpu" or dtype != torch.bfloat16 or not _written_out_wins(learns)
 
 
-def _written_out_wins() -> bool:
-    return has_native_bf16() or _probe()
+def _written_out_wins(learns: bool) -> bool:
+    return learns if has_native_bf16() else _probe()
 
 
 # What torch.compiler.assume_constant_result does, without importing the compiler (2 seconds).
