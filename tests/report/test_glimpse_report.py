@@ -86,4 +86,6 @@ def test_accuracy_is_drawn_over_what_it_takes():
     line, rival = ax.lines
     assert line.get_xydata().tolist() == [[1, 10], [2, 20], [3, 30]]
     assert rival.get_xydata().tolist() == [[50, 90]]
-    assert {text.get_text() for text in ax.texts} == {"1", "2", "3", "ResNet"}
+    assert {text.get_text() for text in ax.texts} == {"1", "2", "3"}
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["ResNet"]
+    assert step_figure(steps, []).axes[0].get_legend() is None

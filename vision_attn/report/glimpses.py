@@ -117,8 +117,10 @@ def step_figure(steps: Sequence[Price], rivals: Sequence[Price]) -> Figure:
             _note(ax, step.name, x, y, colour(0))
         for number, rival in enumerate(rivals, 1):
             x, y = rival.multiply_adds / 1e6, 100 * rival.accuracy.value
-            ax.plot([x], [y], "s", color=colour(number), markersize=6)
-            _note(ax, title(rival.name), x, y, colour(number))
+            name = title(rival.name)
+            ax.plot([x], [y], "s", color=colour(number), markersize=6, label=name)
+        if rivals:  # names beside points that lie close would lie on each other
+            ax.legend(loc="lower right", frameon=False, fontsize=8, labelcolor="linecolor")
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter("{x:g}")
