@@ -24,7 +24,6 @@ RECIPES = [path for path in FILES if path not in STUDIES]
 UNMEASURED = {
     "flickr8k_caption_hard",
     "flickr8k_caption_transformer",
-    "scenes_glimpse",
 }
 """Recipes whose numbers are still to come; this only ever shrinks."""
 TINY = """\
