@@ -52,3 +52,17 @@ def test_one_head_is_the_score_itself():
 def test_scores_are_found_by_name(name):
     score = build_score(name, 6, 6, places=15)
     assert type(score).__name__.lower() == name.replace("_", "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("heads", [1, 2])
+def test_autocast_converts_what_is_seen_once_and_not_for_every_word(name, heads):
+    torch.manual_seed(3)
+    alignment = Alignment(name, Everywhere(), 6, 6, heads=heads, places=15)
+    keys = torch.randn(2, 15, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        memory = alignment.prepare(keys, Places((3, 5)))
+    assert memory.keys.dtype == memory.values.dtype == torch.bfloat16
+    wide = alignment.prepare(keys, Places((3, 5)))
+    assert wide.keys.dtype == wide.values.dtype == torch.float32
+    torch.testing.assert_close(memory.values.to(wide.values), wide.values, atol=0.05, rtol=0.01)

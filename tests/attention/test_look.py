@@ -50,6 +50,26 @@ def test_without_a_generator_the_global_one_decides():
     assert torch.equal(*places)
 
 
+def test_expected_entries_see_the_mean_and_learn_from_it_and_others_draw():
+    torch.manual_seed(37)
+    scores = torch.randn(2, 5, 7, dtype=torch.float64, requires_grad=True)
+    values = torch.randn(2, 7, 3, dtype=torch.float64, requires_grad=True)
+    weights, expected = scores.softmax(-1), torch.tensor([True, False])
+    look = hard(weights, values, torch.Generator().manual_seed(5), expected)
+    torch.testing.assert_close(look.context[0], soft(weights, values)[0])
+    torch.testing.assert_close(look.context[1], values[1, look.place[1]])
+    assert torch.equal(look.place, hard(weights, values, torch.Generator().manual_seed(5)).place)
+    assert not look.log_prob[0].any()
+    assert look.log_prob[1].all()
+
+    (mean,) = torch.autograd.grad(soft(weights, values)[0].sin().sum(), scores, retain_graph=True)
+    found, moved = torch.autograd.grad(look.context.sin().sum(), (scores, values))
+    torch.testing.assert_close(found[0], mean[0])
+    assert not found[1].any()
+    counts = torch.bincount(look.place[1], minlength=7).unsqueeze(1)
+    torch.testing.assert_close(moved[1], counts * values[1].detach().cos())
+
+
 def test_peak_takes_the_largest_weight():
     look = peak(WEIGHTS[None], VALUES)
     assert look.place.tolist() == [0]

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -65,7 +66,8 @@ class Alignment(nn.Module):
     def prepare(self, keys: Float[Tensor, "batch key key_dim"], places: Places) -> Memory:
         """Compute all that does not depend on a query."""
         values = keys if self.value is None else self.value(keys)
-        return Memory(self.score.prepare(keys), split_heads(values, self.heads), places)
+        prepared, values = for_products(self.score.prepare(keys)), for_products(values)
+        return Memory(prepared, split_heads(values, self.heads), places)
 
     def forward(
         self, query: Float[Tensor, "batch query query_dim"], memory: Memory, word: int
@@ -74,6 +76,16 @@ class Alignment(nn.Module):
         scores = self.score.compare(query, memory.keys)
         view = self.window(query, memory.places, word)
         return view.weigh(scores.unsqueeze(1) if self.heads == 1 else scores)
+
+
+def for_products(
+    factor: Float[Tensor, "batch *head key dim"],
+) -> Float[Tensor, "batch *head key dim"]:
+    """Convert once what autocast would convert anew for the products of every word."""
+    device = factor.device.type
+    if factor.dtype != torch.float32 or not torch.is_autocast_enabled(device):
+        return factor
+    return factor.to(torch.get_autocast_dtype(device))
 
 
 def build_score(name: ScoreName, query_dim: int, key_dim: int, *, places: int) -> Score:

@@ -3,7 +3,7 @@
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 Weights: TypeAlias = Float[Tensor, "*batch query key"]
@@ -32,17 +32,28 @@ def soft(weights: Weights, values: Values) -> Float[Tensor, "*batch query dim"]:
     return weights @ values
 
 
-def hard(weights: Weights, values: Values, generator: torch.Generator | None = None) -> Look:
+def hard(
+    weights: Weights,
+    values: Values,
+    generator: torch.Generator | None = None,
+    expected: Bool[Tensor, "*batch"] | None = None,
+) -> Look:
     """Draw one place in proportion to the weights and take its value.
 
-    Weights learn through `log_prob` alone. Without a generator the draw is from torch's global one,
-    as in training. Xu 2015, equation 8 (arXiv:1502.03044).
+    Weights learn through `log_prob` alone, except those of entries that are `expected`: these see
+    the expected value instead, as `soft` does, and their `log_prob` is 0. Without a generator the
+    draw is from torch's global one, as in training. Xu 2015, equations 8 and 10 to 12
+    (arXiv:1502.03044).
     """
     log_weights = probabilities(weights).clamp_min(TINY).log()
     with torch.no_grad():  # the largest of perturbed logarithms is a draw: Gumbel-max
         place = (log_weights + gumbel_noise(weights, generator)).argmax(-1)
     log_prob = log_weights.gather(-1, place.unsqueeze(-1)).squeeze(-1)
-    return Look(_taken(values, place), place, log_prob)
+    shares = _only(place, weights)
+    if expected is not None:
+        log_prob = torch.where(expected.unsqueeze(-1), 0.0, log_prob)
+        shares = torch.where(expected[..., None, None], weights, shares)
+    return Look(shares @ values, place, log_prob)
 
 
 def peak(weights: Weights, values: Values) -> Look:
@@ -63,7 +74,7 @@ def straight_through(
     noisy = log_weights + gumbel_noise(weights, generator)
     relaxed = (noisy / temperature).softmax(-1)
     place = relaxed.argmax(-1)
-    chosen = torch.zeros_like(relaxed).scatter(-1, place.unsqueeze(-1), 1.0)
+    chosen = _only(place, relaxed)
     log_prob = log_weights.gather(-1, place.unsqueeze(-1)).squeeze(-1)
     return Look(((chosen - relaxed).detach() + relaxed) @ values, place, log_prob)
 
@@ -82,6 +93,11 @@ def entropy(weights: Weights) -> Float[Tensor, "*batch query"]:
 def gumbel_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw standard Gumbel noise: minus the logarithm of an exponential variable."""
     return -torch.empty_like(like).exponential_(generator=generator).clamp_min(TINY).log()
+
+
+def _only(place: Int64[Tensor, "*batch query"], like: Weights) -> Weights:
+    """Put all weight on each query's place."""
+    return torch.zeros_like(like).scatter(-1, place.unsqueeze(-1), 1.0)
 
 
 def _taken(values: Values, place: Int64[Tensor, "*batch query"]) -> Tensor:

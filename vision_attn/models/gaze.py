@@ -88,20 +88,18 @@ class RegionGaze(nn.Module):
         if self.kind == "soft":
             return Seen(join_heads(soft(weights, sight.values)), shown)
         look = self._decide(weights, sight.values, manner)
-        context, log_prob = look.context, look.log_prob.sum(1)
-        if manner.expected is not None:
-            stands_in = manner.expected[:, None]
-            mean = soft(weights, sight.values)
-            context = torch.where(stands_in[..., None, None], mean, context)
-            log_prob = torch.where(stands_in, 0.0, log_prob)
-        drawn = log_prob if manner.draws and self.kind == "hard" else None
-        return Seen(join_heads(context), shown, look.place.transpose(1, 2), log_prob=drawn)
+        log_prob = look.log_prob.sum(1) if manner.draws and self.kind == "hard" else None
+        place = look.place.transpose(1, 2)
+        return Seen(join_heads(look.context), shown, place, log_prob=log_prob)
 
     def _decide(self, weights: Tensor, values: Tensor, manner: Manner) -> Look:
         if not manner.draws:
             return peak(weights, values)
         if self.kind == "hard":
-            return hard(weights, values, manner.generator)
+            stands_in = manner.expected
+            if stands_in is not None:
+                stands_in = stands_in.unsqueeze(1).expand(weights.shape[:2])
+            return hard(weights, values, manner.generator, stands_in)
         return straight_through(weights, values, manner.temperature, manner.generator)
 
 
