@@ -14,11 +14,11 @@ from torch import Tensor
 from vision_attn.data.batch import Key
 from vision_attn.data.chance import uniforms
 from vision_attn.data.config import AugmentConfig
+from vision_attn.data.shrink import Image, averaged
 from vision_attn.spec import Spec
 
 cv2.setNumThreads(0)  # its threads do not survive the fork that starts a worker
 
-Image: TypeAlias = UInt8[np.ndarray, "row column channel"]
 Images: TypeAlias = UInt8[Tensor, "batch row column channel"] | Sequence[Image]
 """Equally sized images as one tensor, or images of any size."""
 
@@ -104,9 +104,11 @@ def fit(image: Image, spec: Spec) -> Image:
     (height, width), (rows, columns) = image.shape[:2], spec.image_size
     scale = max(rows / height, columns / width) / spec.crop
     size = max(rows, round(height * scale)), max(columns, round(width * scale))
-    image = _resized(image, size, spec)
     top, left = (size[0] - rows) // 2, (size[1] - columns) // 2
-    return image[top : top + rows, left : left + columns]
+    kept = slice(top, top + rows), slice(left, left + columns)
+    if _averages(image, size, spec) and (height % size[0] or width % size[1]):
+        return averaged(image, size, *kept)
+    return _resized(image, size, spec)[kept]  # OpenCV is faster by a whole factor
 
 
 def _stacked(images: Sequence[Image]) -> UInt8[Tensor, "batch row column channel"]:
@@ -119,10 +121,15 @@ def _resized(image: Image, size: tuple[int, int], spec: Spec) -> Image:
     if image.shape[:2] == size:
         return image
     method = INTERPOLATIONS[spec.interpolation]
-    if size[0] * size[1] < image.shape[0] * image.shape[1] and spec.interpolation != "nearest":
+    if _averages(image, size, spec):
         method = cv2.INTER_AREA
     resized = cv2.resize(image, size[::-1], interpolation=method)
     return resized.reshape(*size, -1)  # a single channel was dropped
+
+
+def _averages(image: Image, size: tuple[int, int], spec: Spec) -> bool:
+    smaller = size[0] * size[1] < image.shape[0] * image.shape[1]
+    return smaller and spec.interpolation != "nearest"
 
 
 def _changed(image: Image, draw: Sequence[float], config: AugmentConfig, spec: Spec) -> Image:
