@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,7 +75,12 @@ def gathered(images: Sequence[Ready]) -> Batch:
     """Put images side by side."""
     good = [ready.image for ready in images if ready.image is not None]
     places, lines, _ = map(list, zip(*images, strict=True))
-    return Batch(places, lines, torch.stack(good) if good else None)
+    return Batch(places, lines, _stacked(good) if good else None)
+
+
+def _stacked(images: Sequence[Tensor]) -> Tensor:
+    """Copy images into one tensor on one core: torch's others would go on waiting for more work."""
+    return torch.from_numpy(np.stack([image.numpy() for image in images]))
 
 
 class Predictor:
