@@ -123,6 +123,17 @@ def test_evaluation_is_the_same_every_time_and_for_any_batch(policy):
     assert torch.equal(network(IMAGES), logits)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.bfloat16, 0.1)])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_weights_and_images_may_be_of_another_type(policy, dtype, tolerance):
+    network = build(policy=policy, **({} if policy in SOFT else {"scales": 2})).eval()
+    wanted = run(network)[0].detach()
+    torch.manual_seed(10)
+    found = network.to(dtype)(IMAGES.to(dtype)).detach()
+    assert found.dtype == dtype
+    assert (found.double() - wanted).abs().max() < tolerance * wanted.abs().max()
+
+
 def test_the_eye_rests_moves_by_chance_or_begins_in_the_middle():
     centre = run(build(policy="centre"))[1].centres
     assert not torch.stack(centre).any()

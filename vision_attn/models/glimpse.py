@@ -52,7 +52,8 @@ class GlimpseNet(nn.Module):
     A tape gets the place and the patches of every glimpse and the answer after it; of every place
     that a policy chose in training the log-probability, and the reward then expected; and, if the
     network may stop, the probability of that after every glimpse. The policy draws only in
-    training. In evaluation an image that has seen enough keeps its answer.
+    training. In evaluation an image that has seen enough keeps its answer. Places and patches are
+    computed in float32 at least, whatever the type of weights and images.
 
     Mnih 2014 (arXiv:1406.6247).
     """
@@ -86,7 +87,7 @@ class GlimpseNet(nn.Module):
         looking = images.new_ones(len(images))
         for step in range(self.config.glimpses):
             seen = self.eye(view, step, memory[0])
-            memory = self.core(self.sensor(seen.patches, seen.where), memory)
+            memory = self.core(self.sensor(seen.patches.to(images), seen.where.to(images)), memory)
             latest = self.head(memory[0])
             if step == 0 or self.training or self.enough is None:
                 answer = latest
