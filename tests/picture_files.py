@@ -31,3 +31,13 @@ def write_photos(folder: Path) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (31, 29), (30 * number, 90, 7)).save(place)
     return folder
+
+
+def write_noise(folder: Path, count: int, rows: int, columns: int) -> Path:
+    """Pictures in folders a and b by turns, no two of them alike."""
+    for number in range(count):
+        place = folder / "ab"[number % 2] / f"{number:02d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (rows, columns, 3), np.uint8)
+        Image.fromarray(noise).save(place)
+    return folder

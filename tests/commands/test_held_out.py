@@ -3,9 +3,8 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from picture_files import write_noise
 
 from vision_attn.__main__ import main
 from vision_attn.data.division import BY_PLACE, UNCHECKED
@@ -23,12 +22,8 @@ JUDGE = ["--mistakes", "1", "--device", "cpu"]
 def trained(tmp_path_factory) -> Path:
     """The folder of a run on 24 photographs, 6 of which validate and none of which test."""
     home = tmp_path_factory.mktemp("judged")
-    for number in range(24):
-        path = home / "photos" / "ab"[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(noise).save(path)
-    (home / "r.yaml").write_text(RECIPE.format(run=home / "run", root=home / "photos"))
+    photos = write_noise(home / "photos", 24, 8, 8)
+    (home / "r.yaml").write_text(RECIPE.format(run=home / "run", root=photos))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parents[2])
         import train

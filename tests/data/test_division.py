@@ -4,9 +4,8 @@ import csv
 import shutil
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from picture_files import write_noise
 
 from vision_attn.data.config import CsvConfig, FolderConfig
 from vision_attn.data.division import (
@@ -21,12 +20,7 @@ from vision_attn.data.division import (
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    for number in range(40):
-        path = tmp_path / "set" / "ab"[number % 2] / f"{number:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(number).integers(0, 256, (9, 9, 3), np.uint8)
-        cv2.imwrite(str(path), noise)
-    return tmp_path / "set"
+    return write_noise(tmp_path / "set", 40, 9, 9)
 
 
 def opened(root, **settings):
