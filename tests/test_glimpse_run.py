@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from picture_files import write_noise
 
 from vision_attn.__main__ import main
 from vision_attn.data.config import ScenesConfig
@@ -14,9 +15,10 @@ from vision_attn.tasks.glimpse_config import GlimpseTaskConfig
 from vision_attn.trained import load_model
 
 ROOT = Path(__file__).parents[1]
-TINY = """\
-run: {run}
-data: {{name: scenes, image_size: 24, train: 7, valid: 13, test: 11}}
+SCENES = "{name: scenes, image_size: 24, train: 7, valid: 13, test: 11}"
+TINY = f"""\
+run: RUN
+data: {SCENES}
 model: {{name: glimpse, glimpses: 3, size: 4, hidden: 8, first: context}}
 task: {{name: glimpse, rollouts: 2, baseline: both}}
 train: {{steps: 2, batch_size: 5, device: cpu, log_every: 1}}
@@ -26,13 +28,17 @@ train: {{steps: 2, batch_size: 5, device: cpu, log_every: 1}}
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     """A recipe whose run is finished, in the folder beside it."""
-    folder = tmp_path_factory.mktemp("eye")
-    (folder / "tiny.yaml").write_text(TINY.format(run=folder / "run"))
+    return trained(tmp_path_factory.mktemp("eye"), TINY) / "tiny.yaml"
+
+
+def trained(folder: Path, text: str) -> Path:
+    """Train a recipe in a folder, which then has tiny.yaml and run."""
+    (folder / "tiny.yaml").write_text(text.replace("RUN", str(folder / "run")))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT)
         import train
     train.main([str(folder / "tiny.yaml")])
-    return folder / "tiny.yaml"
+    return folder
 
 
 def test_a_run_logs_how_the_eye_moves_and_is_loaded_and_measured(recipe):
@@ -69,6 +75,23 @@ def test_compare_puts_an_eye_into_its_tables(recipe, tmp_path):
     assert set(measured["maps"]) == {"glimpses", "random", "centre"}
     assert measured["flops"] > 0
     assert "| glimpses |" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(("tested", "words"), [(True, "11 test"), (False, "2 validation")])
+def test_glimpses_are_drawn_on_the_test_images_or_else_on_others(
+    recipe, tmp_path, capsys, tested, words
+):
+    run = recipe.parent / "run"
+    if not tested:
+        photos = write_noise(tmp_path / "photos", 8, 24, 24)
+        data = f"{{name: folder, root: {photos}, image_size: 24, valid_share: 0.25}}"
+        run = trained(tmp_path, TINY.replace(SCENES, data)) / "run"
+    assert main(["glimpses", str(run), "--images", "1", "--device", "cpu"]) == 0
+    assert ("judged by its validation images" in capsys.readouterr().err) is not tested
+    report = (run / "glimpses" / "glimpses.md").read_text()
+    assert f"On {words} images" in report
+    assert f"--split {'test' if tested else 'valid'}" in report
+    assert ("these numbers flatter it" in report) is not tested
 
 
 def test_an_eye_is_traced_without_a_tape(recipe):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from picture_files import write_noise
 
 from vision_attn.__main__ import main
 from vision_attn.commands.views import views
@@ -25,17 +25,13 @@ FILES = "test_share: 0.25, valid_share: 0.25"
 def home(tmp_path_factory) -> Path:
     """A folder of runs on 40 photographs and on scenes, each through a view of its own."""
     home = tmp_path_factory.mktemp("views")
-    for number in range(40):
-        path = home / "photos" / "ab"[number % 2] / f"{number:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(number).integers(0, 256, (17, 23, 3), np.uint8)
-        Image.fromarray(noise).save(path)
-    photos = f"name: folder, root: {home / 'photos'}, {FILES}"
+    photos = f"name: folder, root: {write_noise(home / 'photos', 40, 17, 23)}, {FILES}"
     data = {
         "small": f"{photos}, image_size: 11",
         "half": f"{photos}, image_size: 11, train_share: 0.5, augment: {{flip: true}}",
         "large": f"{photos}, image_size: 16, mean: [0.1, 0.2, 0.3], std: [1, 1, 1], crop: 0.7",
         "backwards": f"name: csv, file: {home / 'backwards.csv'}, image_size: 13",
+        "untested": f"name: folder, root: {home / 'photos'}, image_size: 11, valid_share: 0.25",
         "otherwise": f"{photos}, image_size: 16, split_seed: 1",
         "scenes24": f"{SCENES}, image_size: 24",
         "scenes29": f"{SCENES}, image_size: 29",
@@ -81,7 +77,7 @@ def test_runs_of_two_views_are_measured_as_each_is_alone(home, names):
 
 
 def test_every_run_is_shown_the_same_scenes_and_masks_at_its_own_size(home):
-    small, large = views([home / "scenes24", home / "scenes29"], "test", 5)
+    small, large = views([home / "scenes24", home / "scenes29"], "test", 5).evidence
     assert small.images.shape == (5, 3, 24, 24)
     assert large.images.shape == (5, 3, 29, 29)
     assert small.masks.shape[1:] == (24, 24)
@@ -92,7 +88,7 @@ def test_every_run_is_shown_the_same_scenes_and_masks_at_its_own_size(home):
 
 
 def test_runs_of_one_view_share_what_is_opened(home):
-    one, other = views([home / "small", home / "half"], "test", 5)
+    one, other = views([home / "small", home / "half"], "test", 5).evidence
     assert one is other
 
 
@@ -113,8 +109,17 @@ def test_runs_of_other_images_are_refused(home, capsys, names, said):
 
 def test_images_listed_in_another_order_are_shown_in_that_of_the_first_run(home):
     runs = [home / "small", home / "backwards"]
-    first, second = views(runs, "test", 100)
-    (alone,) = views(runs[1:], "test", 100)
+    first, second = views(runs, "test", 100).evidence
+    (alone,) = views(runs[1:], "test", 100).evidence
     assert torch.equal(second.labels, first.labels)
     assert not torch.equal(alone.labels, first.labels)
     assert torch.equal(second.images, alone.images.flip(0))
+
+
+def test_without_a_split_it_is_the_test_or_what_every_run_has(home, capsys):
+    assert views([home / "small"], None, 5).split == "test"
+    assert not capsys.readouterr().err
+    assert views([home / "untested"], None, 5).split == "valid"
+    assert capsys.readouterr().err.count("no test split: judged by its validation images") == 1
+    with pytest.raises(ValueError, match="of these 10 images trained the network"):
+        views([home / "small", home / "untested"], None, 5)

@@ -24,7 +24,7 @@ def eye(subjects):
 
 def test_the_report_tells_what_was_measured(eye, subjects, evidence, tmp_path):
     few = replace(evidence, images=evidence.images[:2], labels=evidence.labels[:2])
-    report = glimpse_report(eye, subjects, [few] * 3, tmp_path, command="make it")
+    report = glimpse_report(eye, subjects, [few] * 3, tmp_path, split="valid", command="make it")
     numbers = json.loads((tmp_path / "glimpses.json").read_text())
     found = habits(eye.model, evidence.batches)
     assert numbers["images"] == 11
@@ -40,6 +40,8 @@ def test_the_report_tells_what_was_measured(eye, subjects, evidence, tmp_path):
     error = 100 * (1 - found.hits[-1].item() / 11)
     assert f"| 3 glimpses | {error:.2f} %" in words
     assert "`make it`" in words
+    assert "On 11 validation images" in words
+    assert "The validation images chose the best weights" in words
     assert "has seen enough" not in words
     for name in ("steps.png", "places.png", "trail-00.png", "trail-01.png", "trail-01.gif"):
         assert (tmp_path / name).stat().st_size > 1000
@@ -50,7 +52,7 @@ def test_rivals_are_measured_on_images_prepared_for_them(eye, subjects, evidence
     images = evidence.images[..., :13, :11] * 2
     small = Evidence([Labelled(images, evidence.labels)], images[:1], evidence.labels[:1])
     few = replace(evidence, images=evidence.images[:1], labels=evidence.labels[:1])
-    glimpse_report(eye, subjects[1:], [few, small], tmp_path, command="make it")
+    glimpse_report(eye, subjects[1:], [few, small], tmp_path, split="valid", command="make it")
     found = json.loads((tmp_path / "glimpses.json").read_text())["others"]["resnet"]
     assert found["accuracy"] == accuracy(subjects[1], small.batches).value
     assert found["multiply_adds"] == multiply_adds(subjects[1].model, images[:1])[-1]

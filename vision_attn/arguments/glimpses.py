@@ -22,7 +22,9 @@ def add_glimpses(commands: Any) -> None:
         metavar="RUN",
         help="a run on the same data that sees the whole image; may be given several times",
     )
-    parser.add_argument("--split", choices=("test", "valid"), default="test")
+    parser.add_argument(
+        "--split", choices=("test", "valid"), help="default: test, or valid where there is no test"
+    )
     parser.add_argument("--images", type=positive, default=8, help="trails drawn (default 8)")
     add_device(parser)
 

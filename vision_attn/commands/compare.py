@@ -60,7 +60,7 @@ def compare(
         model, _ = load_model(folder)
         subjects.append(Subject(folder.name, Run.open(folder), model.to(place), chosen))
     check_alike(subjects)
-    evidence = views(folders, split, maps)
+    evidence = views(folders, split, maps).evidence
     again = ["vision-attn", "compare", *map(str, folders), "--out", str(out)]
     again += ["--split", split, "--maps", str(maps)]
     again += ["--methods", ",".join(methods)] if methods else []

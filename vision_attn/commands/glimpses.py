@@ -18,14 +18,15 @@ def glimpses(
     out: Path | None = None,
     *,
     against: Sequence[Path] = (),
-    split: SplitName = "test",
+    split: SplitName | None = None,
     images: int = 8,
     device: str = "auto",
 ) -> Path:
     """Report where the eye of a run goes and what each glimpse is worth, and give the report.
 
     Trails are drawn over the first `images` images; `against` are runs on the same data that see
-    the whole image. Written to `out`, by default the folder glimpses of the run.
+    the whole image. `split` is that of the test, or of validation where the data has no other,
+    unless given. Written to `out`, by default the folder glimpses of the run.
     """
     place = find(device).device
     subjects = [
@@ -33,10 +34,10 @@ def glimpses(
         for run in (folder, *against)
     ]
     check_alike(subjects)
-    evidence = views([folder, *against], split, images)
+    split, evidence = views([folder, *against], split, images)
     out = folder / "glimpses" if out is None else out
     again = ["vision-attn", "glimpses", str(folder), "--out", str(out), "--split", split]
     again += [word for run in against for word in ("--against", str(run))]
     again += ["--images", str(images)]
     command = shlex.join(again)
-    return glimpse_report(subjects[0], subjects[1:], evidence, out, command=command)
+    return glimpse_report(subjects[0], subjects[1:], evidence, out, split=split, command=command)

@@ -1,6 +1,7 @@
 """The images that judge a trained run: prepared as in training, and none that had a part in it."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ def take(data: Data, split: SplitName | None, *folders: Path) -> Judges:
     None takes the test split or, where there is none, that of validation, and says so. Raises
     ValueError if there is no such split, or if it holds other images than the run held out.
     """
-    name: SplitName = split or ("valid" if data.test is None else "test")
+    name = settled(split, [data])
     source: Any = getattr(data, name)
     if source is None:
         raise ValueError(
@@ -46,14 +47,25 @@ def take(data: Data, split: SplitName | None, *folders: Path) -> Judges:
             f"part in training: a {name} folder beside train, or rows of a table whose split is "
             f"{name}; data.test_share holds images out only if set before training"
         )
-    if split is None and name == "valid":
-        _say("this data set has no test split: judged by its validation images")
     words = UNCHECKED
     for folder in folders:
         source, words = hold_out(folder, source, name)
         if words not in (CHECKED, UNCHECKED):
             _say(f"{folder}: {len(source):,} {name} images{words}")
     return Judges(name, source, words)
+
+
+def settled(split: SplitName | None, opened: Iterable[Data]) -> SplitName:
+    """Settle on a split: if none is given, test, or validation where a set has no test.
+
+    The latter is said.
+    """
+    if split is not None:
+        return split
+    if all(data.test is not None for data in opened):
+        return "test"
+    _say("this data set has no test split: judged by its validation images")
+    return "valid"
 
 
 def _say(remark: str) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from vision_attn.commands.held_out import open_data, take
+from vision_attn.commands.held_out import open_data, settled, take
+from vision_attn.data.batch import Data
 from vision_attn.data.config import AugmentConfig
 from vision_attn.data.images import Photographs
 from vision_attn.data.loader import share
@@ -17,23 +18,33 @@ from vision_attn.recorded import recipe_of
 from vision_attn.report.measure import Evidence
 
 
-def views(folders: Sequence[Path], split: SplitName, count: int) -> list[Evidence]:
-    """Show each run the split of its data; the first `count` images are those to be explained.
+class Views(NamedTuple):
+    """The images of a split as each run sees them."""
 
-    Runs whose data have the same settings, but for those of training, share what is opened. Raises
-    ValueError as `take`, and where two runs would be judged by different images.
+    split: SplitName
+    evidence: list[Evidence]
+
+
+def views(folders: Sequence[Path], split: SplitName | None, count: int) -> Views:
+    """Show each run a split of its data; the first `count` images are those to be explained.
+
+    None is the test split or, where there is none, that of validation. Runs whose data have the
+    same settings, but for those of training, share what is opened. Raises ValueError as `take`, and
+    where two runs would be judged by different images.
     """
     keys = [(_judging(recipe_of(folder).data), Run.open(folder).spec) for folder in folders]
-    sources: dict[Any, Any] = {}
+    opened: dict[Any, Data] = {}
     for folder, key in zip(folders, keys, strict=True):
-        if key not in sources:
-            sources[key] = take(open_data(recipe_of(folder), key[1]), split, *folders).source
+        if key not in opened:
+            opened[key] = open_data(recipe_of(folder), key[1])
+    split = settled(split, opened.values())
+    sources = {key: take(data, split, *folders).source for key, data in opened.items()}
     (first, source), *others = sources.items()
     for key, other in others:
         names = [str(folders[keys.index(pair)]) for pair in (first, key)]
         sources[key] = _aligned(source, other, split, names)
     found = {key: _evidence(own, count) for key, own in sources.items()}
-    return [found[key] for key in keys]
+    return Views(split, [found[key] for key in keys])
 
 
 def _judging(settings: Any) -> Any:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
+from vision_attn.data.splits import SPLITS, SplitName
 from vision_attn.engine.run import replace
 from vision_attn.report.compare import DPI
 from vision_attn.report.figures import FAINT, INK, STYLE, colour, title
@@ -25,6 +26,8 @@ from vision_attn.report.walk import BORDER, Habits, habits, multiply_adds, walk
 
 CELLS = 24
 """A side of a heat map of places."""
+CHOSE = " The validation images chose the best weights of the run, so these numbers flatter it."
+"""Said where no test judges."""
 
 
 class Price(NamedTuple):
@@ -41,13 +44,14 @@ def glimpse_report(
     evidence: Sequence[Evidence],
     folder: Path,
     *,
+    split: SplitName,
     command: str,
 ) -> Path:
     """Measure a moving eye, beside networks that see the whole image; give the report.
 
-    `evidence` is the same images prepared for the eye, then for each other. Writes glimpses.md,
-    glimpses.json, figures, and the trail over each image as PNG and as GIF. Raises ValueError if
-    the networks know other classes than each other.
+    `evidence` is the same images of a `split`, prepared for the eye, then for each other. Writes
+    glimpses.md, glimpses.json, figures, and the trail over each image as PNG and as GIF. Raises
+    ValueError if the networks know other classes than each other.
     """
     check_alike([eye, *others])
     check_same(evidence)
@@ -71,7 +75,7 @@ def glimpse_report(
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=DPI)
     trails = _trails(eye, own, folder)
-    numbers = _numbers(steps, rivals, found)
+    numbers = {"split": split} | _numbers(steps, rivals, found)
     replace(folder / "glimpses.json", json.dumps(numbers, indent=2) + "\n")
     report = folder / "glimpses.md"
     replace(report, _markdown(eye.name, steps, rivals, numbers, trails, command))
@@ -219,13 +223,14 @@ def _markdown(
     rows = [["", "one-pass error", "95 % interval", "multiply-adds"]]
     rows += [_row(f"{step.name} glimpse{'s' * (step.name != '1')}", step) for step in steps]
     rows += [_row(title(rival.name), rival) for rival in rivals]
-    stopped = numbers["glimpses"] < len(steps)
+    words = f"{SPLITS[numbers['split']]} images"
+    stopped, flattered = numbers["glimpses"] < len(steps), numbers["split"] == "valid"
     enough = f" It has seen enough after {numbers['glimpses']:.2f} glimpses on average."
     parts = [
         f"# Where {title(name)} looks, and what for",
-        f"On {numbers['images']:,} held-out images, each seen in one pass without any draw."
-        f"{enough if stopped else ''} Made, and made again, by `{command}`. The numbers: "
-        f"[glimpses.json](glimpses.json).",
+        f"On {numbers['images']:,} {words}, each seen in one pass without any "
+        f"draw.{enough if stopped else ''}{CHOSE if flattered else ''} Made, and made again, by "
+        f"`{command}`. The numbers: [glimpses.json](glimpses.json).",
         table(rows),
         "![Accuracy after each glimpse](steps.png)",
         "Multiply-adds are those of matrix products and convolutions for one image, of the size "
