@@ -83,3 +83,25 @@ def test_boxes_of_the_users_photographs_score_maps(runs, tmp_path):
     with np.load(tmp_path / "out" / "b.npz") as file:
         assert file["mask"][:, :12].all()
         assert not file["mask"][:, 12:].any()
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_what_was_deleted_and_made_again_keeps_its_row_of_scores(runs, pictures, tmp_path, renamed):
+    out, sources = tmp_path / "out", [str(pictures / name) for name in ("*.jpg", "wide.png")]
+    settings = {"device": "cpu", "formats": [], "methods": ["grad_cam"], "scores": ["deletion"]}
+    explain(str(runs["resnet"]), sources, out, **settings)
+    before = scored(out)
+    (out / "resnet/grad_cam/a.npz").unlink()
+    if renamed:
+        (pictures / "a.jpg").rename(pictures / "other.jpg")
+        (pictures / "copy.jpg").unlink()
+    assert explain(str(runs["resnet"]), sources, out, **settings).explained == 1
+    assert scored(out) == before
+    (out / "resnet/grad_cam/a.npz").unlink()
+    explain(str(runs["resnet"]), sources[1:], out, **settings)
+    assert scored(out) == [row for row in before if row != ("a", "resnet", "grad_cam")]
+
+
+def scored(out):
+    with (out / "scores.csv").open() as file:
+        return [(row["image"], row["model"], row["method"]) for row in csv.DictReader(file)]

@@ -107,7 +107,7 @@ def test_the_worst_mistakes_come_with_maps_for_answer_and_truth(judged, tmp_path
     losses = given.losses.where(~given.right, -1)
     order = losses.argsort(descending=True)[: (~given.right).sum()].tolist()
     assert len(order) == 3
-    lines = index(out / "mistakes")
+    lines = list(index(out / "mistakes"))
     assert list(dict.fromkeys(line["image"] for line in lines)) == [
         f"{rank:03d}-test-{place:05d}" for rank, place in enumerate(order, 1)
     ]

@@ -11,7 +11,7 @@ from torch import nn
 from vision_attn.report import digest
 from vision_attn.report import export as exporting
 from vision_attn.report.export import Batch, Explained, export
-from vision_attn.report.index import finished, index, key, write_scores
+from vision_attn.report.index import finished, index, kind, write_scores
 from vision_attn.spec import Spec
 
 SPEC = Spec(image_size=(12, 16), names=("ant", "bee", "cat"))
@@ -60,7 +60,7 @@ def test_raw_maps_come_back_with_all_that_is_known_of_them(batch, explained, tmp
         "scores": {"deletion": 0.25},
     }
     assert [line["flat"] for line in lines] == [False, True]
-    assert index(tmp_path)[0] == about
+    assert next(index(tmp_path)) == about
 
 
 def test_overlays_are_large_enough_to_see_and_keep_their_shape(batch, explained, tmp_path):
@@ -86,20 +86,28 @@ def test_a_batch_gives_the_files_of_its_images_one_by_one(batch, explained, tmp_
     assert not (tmp_path / "both/a.png").exists()
 
 
-def test_finished_maps_are_known_by_content_and_settings(batch, explained, tmp_path):
-    assert finished(tmp_path) == set()
+KNOWN = {"model_hash": "99", "method": "rollout", "settings": {"residual": 0.5}}
+
+
+def test_finished_images_are_known_by_content_and_settings(batch, explained, tmp_path):
+    assert finished(tmp_path, [kind(**KNOWN)]) == set()
     export([explained], batch, tmp_path, outputs=OUTPUTS, grids=False)
-    known = {"model_hash": "99", "method": "rollout", "settings": {"residual": 0.5}}
-    assert finished(tmp_path) == {key("11", **known), key("22", **known)}
-    assert key("11", **known | {"settings": {"residual": 0.3}}) not in finished(tmp_path)
-    assert key("33", **known) not in finished(tmp_path)
+    assert finished(tmp_path, [kind(**KNOWN)]) == {"11", "22"}
+    others = [kind(**KNOWN), kind(**KNOWN | {"method": "grad_cam"})]
+    assert finished(tmp_path, others) == set()
+    assert finished(tmp_path, [kind(**KNOWN | {"settings": {"residual": 0.3}})]) == set()
+    one = replace(explained, method="grad_cam", maps=explained.maps[1:], targets=torch.tensor([1]))
+    part = replace(batch, images=batch.images[1:], names=["b"], hashes=["22"], labels=None)
+    export([replace(one, scores={})], part, tmp_path, outputs=OUTPUTS, grids=False)
+    assert finished(tmp_path, others) == {"22"}
+    assert finished(tmp_path, others[:1]) == {"11", "22"}
 
 
 def test_a_line_cut_short_is_forgotten_and_replaced(batch, explained, tmp_path):
     export([explained], batch, tmp_path, outputs=OUTPUTS, grids=False)
     path = tmp_path / "index.jsonl"
     path.write_text(path.read_text()[:-5])
-    assert [found.image_hash for found in finished(tmp_path)] == ["11"]
+    assert finished(tmp_path, [kind(**KNOWN)]) == {"11"}
     export([explained], batch, tmp_path, outputs=OUTPUTS, grids=False)
     assert [line["image"] for line in index(tmp_path)] == ["a", "a", "b"]
 
@@ -219,4 +227,4 @@ def test_an_earlier_map_that_cannot_be_read_is_named_before_anything_is_written(
         export([explained], batch, tmp_path, outputs=OUTPUTS)
     assert not (tmp_path / "vit" / "rollout").exists()
     export([explained], batch, tmp_path, outputs=OUTPUTS, grids=False)
-    assert len(index(tmp_path)) == 2
+    assert len([*index(tmp_path)]) == 2

@@ -73,7 +73,7 @@ def test_values_on_the_page_are_those_of_the_map(folder):
 @pytest.fixture
 def compared(folder):
     """The maps of a second model, of which every method was added in a call of its own."""
-    lines = index(folder)
+    lines = list(index(folder))
     others = [line | {"model": "resnet", "file": f"resnet {line['file']}"} for line in lines]
     for line in others:
         (folder / line["file"]).parent.mkdir(parents=True, exist_ok=True)

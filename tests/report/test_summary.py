@@ -11,12 +11,22 @@ def lines(model, method, numbers, **settings):
         {
             "model": model,
             "method": method,
+            "image": f"{place}",
             "file": f"{model}/{method}/{settings['target']}/{place}.npz",
             "settings": settings,
             "scores": score,
         }
         for place, score in enumerate(numbers)
     ]
+
+
+def keep(folder, found):
+    """Append lines and make the files that they tell of."""
+    for line in found:
+        for name in (line["file"], f"{line['image']}.npz"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+    append(folder, found)
 
 
 def test_a_row_is_a_method_with_counts_intervals_and_settings(tmp_path):
@@ -31,7 +41,7 @@ def test_a_row_is_a_method_with_counts_intervals_and_settings(tmp_path):
     )
     found += lines("vit", "random", [{"deletion": 0.75}], target="label", seed=3, scores=deletion)
     found += lines("vit", "saliency", [{}], target="label")
-    append(tmp_path, found)
+    keep(tmp_path, found)
     table, note = write_summary(tmp_path).read_text().strip().split("\n\n")
     head, rule, first, second = table.split("\n")
     assert head == (
@@ -49,9 +59,9 @@ def test_a_row_is_a_method_with_counts_intervals_and_settings(tmp_path):
 
 
 def test_other_settings_make_a_row_of_their_own_and_the_latest_of_a_file_counts(tmp_path):
-    append(tmp_path, lines("vit", "rollout", [{"road": 0.5}], target="label"))
-    append(tmp_path, lines("vit", "rollout", [{"road": 0.25}], target="label"))
-    append(tmp_path, lines("vit", "rollout", [{"road": 1.0}], target="class 3"))
+    keep(tmp_path, lines("vit", "rollout", [{"road": 0.5}], target="label"))
+    keep(tmp_path, lines("vit", "rollout", [{"road": 0.25}], target="label"))
+    keep(tmp_path, lines("vit", "rollout", [{"road": 1.0}], target="class 3"))
     rows = write_summary(tmp_path).read_text().split("\n")[2:4]
     assert [row.split(" | ")[2:5] for row in rows] == [
         ["label", "1", "**0.250** (0.250-0.250)"],
@@ -61,14 +71,22 @@ def test_other_settings_make_a_row_of_their_own_and_the_latest_of_a_file_counts(
 
 def test_a_score_of_fewer_images_says_of_how_many(tmp_path):
     numbers = [{"deletion": 0.5, "max_sensitivity": 0.25}, {"deletion": 0.5}, {"deletion": 0.5}]
-    append(tmp_path, lines("vit", "grad_cam", numbers, target="label"))
+    keep(tmp_path, lines("vit", "grad_cam", numbers, target="label"))
     (row,) = write_summary(tmp_path).read_text().split("\n")[2:3]
     assert row.startswith("| ViT | Grad-CAM | label | 3 | **0.500** (0.500-0.500) | **0.250** (")
     assert "0.250) of 1 |" in row
 
 
 def test_a_folder_without_scores_is_refused(tmp_path):
-    append(tmp_path, lines("vit", "rollout", [{}], target="label"))
+    keep(tmp_path, lines("vit", "rollout", [{}], target="label"))
     with pytest.raises(ValueError, match="must hold scored maps, got none"):
         write_summary(tmp_path)
     assert json.loads((tmp_path / "index.jsonl").read_text())["scores"] == {}
+
+
+def test_maps_that_are_gone_are_not_counted(tmp_path):
+    found = lines("vit", "rollout", [{"road": 0.5}, {"road": 0.25}], target="label")
+    keep(tmp_path, found)
+    (tmp_path / found[0]["file"]).unlink()
+    (row,) = write_summary(tmp_path).read_text().split("\n")[2:3]
+    assert row.split(" | ")[2:5] == ["label", "1", "**0.250** (0.250-0.250)"]

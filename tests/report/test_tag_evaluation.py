@@ -111,7 +111,7 @@ def test_the_worst_mistakes_come_with_maps_for_label_and_surest_other(judged):
     wrong = (given.said() != given.truth).any(1)
     costs = given.losses.where(given.said() != given.truth, -1).amax(1)
     order = costs.argsort(descending=True)[: min(5, int(wrong.sum()))].tolist()
-    lines = index(out / "mistakes")
+    lines = list(index(out / "mistakes"))
     assert list(dict.fromkeys(line["image"] for line in lines)) == [
         f"{rank:03d}-test-{place:05d}" for rank, place in enumerate(order, 1)
     ]

@@ -110,6 +110,6 @@ def _check_folder(out: Path, networks: Sequence[Network]) -> None:
 def _list_problems(out: Path, problems: Sequence[Problem], count: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     replace(out / "problems.jsonl", "".join(json.dumps(x._asdict()) + "\n" for x in problems))
-    if not index(out):
+    if next(index(out), None) is None:
         reasons = "".join(f"\n  {problem.path}: {problem.reason}" for problem in problems[:5])
         raise ValueError(f"none of {count} images could be used; the first are{reasons}")

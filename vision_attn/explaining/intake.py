@@ -10,7 +10,7 @@ from torch import Tensor
 from vision_attn.data.batch import Problem
 from vision_attn.explaining.columns import Column
 from vision_attn.explaining.sources import Item, View
-from vision_attn.report.index import finished, index, key
+from vision_attn.report.index import finished, index, kind
 
 
 class Seen(NamedTuple):
@@ -30,8 +30,10 @@ class Intake:
         self.columns = columns
         self.explained = self.finished = 0
         self.problems: list[Problem] = []
-        self._done = finished(out)
-        self._names = {line["image"]: line["image_hash"] for line in index(out)}
+        kinds = [kind(x.network.hash, x.method, x.settings) for x in columns]
+        self._done = finished(out, kinds)
+        self._names = {line["image_hash"]: line["image"] for line in index(out)}
+        self._taken = set(self._names.values())
 
     def new(self, items: Iterable[Item | Problem]) -> Iterator[Seen]:
         """Prepare images for every network, one at a time."""
@@ -41,8 +43,7 @@ class Intake:
                 self.problems.append(item)
                 continue
             content = item.hash
-            keys = {key(content, x.network.hash, x.method, x.settings) for x in self.columns}
-            if keys <= self._done:
+            if content in self._done:
                 self.finished += 1
                 continue
             try:
@@ -50,13 +51,13 @@ class Intake:
             except ValueError as error:
                 self.problems.append(Problem(item.path, str(error)))
                 continue
-            self._done |= keys
+            self._done.add(content)
             self.explained += 1
             yield Seen(self._name(item.name, content), content, item.label, views, mask)
 
     def _name(self, name: str, content: str) -> str:
-        """Tell files of one name and different content apart."""
-        if self._names.setdefault(name, content) != content:
-            name = f"{name}-{content}"
-            self._names[name] = content
-        return name
+        """Call a content what it was called before, and tell others of one name apart."""
+        if content not in self._names:
+            self._names[content] = f"{name}-{content}" if name in self._taken else name
+            self._taken.add(self._names[content])
+        return self._names[content]

@@ -3,48 +3,69 @@
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 INDEX = "index.jsonl"
 
 
-class Key(NamedTuple):
-    """Say which map a line of the index is about."""
+class Kind(NamedTuple):
+    """Say how a map of an image is made."""
 
-    image_hash: str
     model_hash: str
     method: str
     settings: str
 
 
-def finished(folder: Path | str) -> set[Key]:
-    """Find which maps a folder holds; lines cut short or written over by others do not count."""
-    return {
-        Key(line["image_hash"], line["model_hash"], line["method"], _plain(line["settings"]))
-        for line in held(folder)
-    }
+def kind(model_hash: str, method: str, settings: Mapping[str, Any]) -> Kind:
+    """Name a way to make maps, as lines of the index do."""
+    return Kind(model_hash, method, _plain(settings))
 
 
-def key(image_hash: str, model_hash: str, method: str, settings: Mapping[str, Any]) -> Key:
-    """Name the map that a method would make of an image, as `finished` does."""
-    return Key(image_hash, model_hash, method, _plain(settings))
+def finished(folder: Path | str, kinds: Iterable[Kind]) -> set[str]:
+    """Find the hashes of images of which a folder holds maps of all these kinds."""
+    bits = {one: 1 << place for place, one in enumerate(set(kinds))}
+    found: dict[str, int] = {}
+    for line in held(folder):
+        bit = bits.get(kind(line["model_hash"], line["method"], line["settings"]), 0)
+        found[line["image_hash"]] = found.get(line["image_hash"], 0) | bit
+    return {image for image, seen in found.items() if seen == sum(bits.values())}
 
 
-def index(folder: Path | str) -> list[dict[str, Any]]:
-    """Read the lines of a folder's index.jsonl, if there is one."""
-    path = Path(folder) / INDEX
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+def index(folder: Path | str) -> Iterator[dict[str, Any]]:
+    """Read the lines of a folder's index.jsonl, if there is one; one cut short does not count."""
+    for _, line in _lines(Path(folder)):
+        yield line
 
 
-def held(folder: Path | str) -> list[dict[str, Any]]:
-    """Read the latest line of every map whose files, the image's among them, still are there."""
+def held(folder: Path | str) -> Iterator[dict[str, Any]]:
+    """Read the latest line of every map whose files, the image's among them, still are there.
+
+    No more than the name of each map is kept in memory.
+    """
     root = Path(folder)
-    latest = {line["file"]: line for line in index(root)}.values()
-    return [x for x in latest if all((root / y).exists() for y in (x["file"], f"{x['image']}.npz"))]
+    latest = {line["file"]: start for start, line in _lines(root)}
+    if not latest:
+        return
+    with (root / INDEX).open("rb") as file:
+        for start in latest.values():
+            file.seek(start)
+            line = json.loads(file.readline())
+            if all((root / name).exists() for name in (line["file"], f"{line['image']}.npz")):
+                yield line
+
+
+def _lines(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give each whole line and the byte where it starts."""
+    if not (root / INDEX).exists():
+        return
+    with (root / INDEX).open("rb") as file:
+        start = 0
+        for line in file:
+            if line.endswith(b"\n"):
+                yield start, json.loads(line)
+            start += len(line)
 
 
 def _plain(settings: Mapping[str, Any]) -> str:
@@ -64,17 +85,16 @@ def append(folder: Path | str, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_scores(folder: Path | str) -> Path:
-    """Write scores.csv from the index of a folder: a row a map, the latest of each.
+    """Write scores.csv from the index of a folder: a row a map that is there, the latest of each.
 
     The last column has the settings that the scores depend on, as JSON.
     """
-    lines = {line["file"]: line for line in index(folder)}.values()
-    names = dict.fromkeys(name for line in lines for name in line["scores"])
+    names = dict.fromkeys(name for line in held(folder) for name in line["scores"])
     path = Path(folder) / "scores.csv"
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["image", "model", "method", "target", *names, "settings"])
         writer.writeheader()
-        for line in lines:
+        for line in held(folder):
             about = {name: line[name] for name in ("image", "model", "method", "target")}
             writer.writerow(about | line["scores"] | {"settings": _plain(line["settings"])})
     return path

@@ -3,7 +3,6 @@
 import html
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,12 @@ def places(heading: str, content: Mapping[str, Any], store: Store) -> dict[str, 
 
 def contents(folder: Path, store: Store, most: int) -> dict[str, Any]:
     """Describe the first `most` images of an export, and put what is large into the store."""
-    names: dict[str, list[dict[str, Any]]] = {}
+    names: set[str] = set()
+    shown: dict[str, list[dict[str, Any]]] = {}
     for line in held(folder):
-        names.setdefault(line["image"], []).append(line)
+        names.add(line["image"])
+        if line["image"] in shown or len(shown) < most:
+            shown.setdefault(line["image"], []).append(line)
     if not names:
         raise ValueError(f"{folder} must hold an export (index.jsonl), got none; export maps first")
     return {
@@ -55,9 +57,7 @@ def contents(folder: Path, store: Store, most: int) -> dict[str, Any]:
         "sinks": SINKS,
         "steps": STEPS,
         "colours": {x: store.add(colours(x)) for x in (UNSIGNED, SIGNED)},
-        "images": [
-            _image(folder, name, lines, store) for name, lines in islice(names.items(), most)
-        ],
+        "images": [_image(folder, name, lines, store) for name, lines in shown.items()],
     }
 
 

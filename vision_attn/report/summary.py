@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
 from vision_attn.explain.methods import BASELINES
 from vision_attn.report.figures import LOWER, title
-from vision_attn.report.index import index
+from vision_attn.report.index import held
 from vision_attn.report.interval import RESAMPLES, Estimate, estimate
 from vision_attn.report.markdown import heading, table
 
@@ -22,16 +23,18 @@ def write_summary(folder: Path | str, seed: int = 0) -> Path:
     Maps of one network, method and target with the same settings make a row; `seed` draws the
     bootstrap samples. Raises ValueError if nothing in the folder was scored.
     """
-    lines = {line["file"]: line for line in index(folder) if line["scores"]}.values()
-    if not lines:
+    groups: dict[tuple[str, ...], Group] = {}
+    for line in held(folder):
+        if line["scores"]:
+            about = line["model"], line["method"], json.dumps(line["settings"], sort_keys=True)
+            groups.setdefault(about, Group(line)).add(line["scores"])
+    if not groups:
         raise ValueError(f"{folder} must hold scored maps, got none")
-    names = list(dict.fromkeys(name for line in lines for name in line["scores"]))
-    groups: dict[tuple[str, ...], list[Line]] = {}
-    for line in lines:
-        about = line["model"], line["method"], json.dumps(line["settings"], sort_keys=True)
-        groups.setdefault(about, []).append(line)
+    names = list(dict.fromkeys(name for group in groups.values() for name in group.values))
     head = ["network", "map", "for", "images", *(heading(name) for name in names), "settings"]
-    found = [Group(group, _estimates(group, names, seed)) for group in groups.values()]
+    found = list(groups.values())
+    for group in found:
+        group.scores = _estimates(group.values, seed)
     path = Path(folder) / "scores.md"
     path.write_text(
         f"{table([head, *(_row(group, names, found) for group in found)])}\n\n"
@@ -42,37 +45,46 @@ def write_summary(folder: Path | str, seed: int = 0) -> Path:
     return path
 
 
-class Group(NamedTuple):
-    """Hold the maps that make a row, and their mean scores."""
+@dataclass
+class Group:
+    """Hold what the maps of a row have in common, and their scores."""
 
-    lines: Sequence[Line]
-    scores: Mapping[str, Estimate]
+    first: Line
+    maps: int = 0
+    values: dict[str, list[float]] = field(default_factory=dict)
+    """Of each score, where it is defined."""
+    scores: Mapping[str, Estimate] = field(default_factory=dict)
+    """Their means."""
+
+    def add(self, scores: Mapping[str, float]) -> None:
+        """Count in a map."""
+        self.maps += 1
+        for name, value in scores.items():
+            self.values.setdefault(name, []).append(value)
 
     @property
     def rivals(self) -> tuple[str, str]:
         """Name the network and what is explained: what rows must share to be ranked."""
-        return self.lines[0]["model"], self.lines[0]["settings"].get("target", "")
+        return self.first["model"], self.first["settings"].get("target", "")
 
 
-def _estimates(lines: Sequence[Line], names: Sequence[str], seed: int) -> dict[str, Estimate]:
-    values = {name: [x["scores"][name] for x in lines if name in x["scores"]] for name in names}
+def _estimates(values: Mapping[str, Sequence[float]], seed: int) -> dict[str, Estimate]:
     return {
         name: estimate(torch.tensor(numbers), torch.Generator().manual_seed(seed))
         for name, numbers in values.items()
-        if numbers
     }
 
 
 def _row(group: Group, names: Sequence[str], every: Sequence[Group]) -> list[str]:
-    first, (model, target) = group.lines[0], group.rivals
-    label = title(first["method"])
+    model, target = group.rivals
+    label = title(group.first["method"])
     return [
         title(model),
-        f"*{label}*" if first["method"] in BASELINES else label,
+        f"*{label}*" if group.first["method"] in BASELINES else label,
         target,
-        f"{len(group.lines):,}",
+        f"{group.maps:,}",
         *(_cell(group, name, every) for name in names),
-        _written(first["settings"]),
+        _written(group.first["settings"]),
     ]
 
 
@@ -84,7 +96,7 @@ def _cell(group: Group, name: str, every: Sequence[Group]) -> str:
     value = f"{found.value:.3f}"
     if sign * found.value == max(sign * rival for rival in rivals):
         value = f"**{value}**"
-    fewer = "" if found.images == len(group.lines) else f" of {found.images:,}"
+    fewer = "" if found.images == group.maps else f" of {found.images:,}"
     return f"{value} ({found.low:.3f}-{found.high:.3f}){fewer}"
 
 
