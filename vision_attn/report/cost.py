@@ -25,14 +25,15 @@ class Speed(NamedTuple):
 @contextmanager
 def at_rest(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode without gradients, and every module back as it was."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
+    learning = [module for module in model.modules() if module.training]
+    if learning:
+        model.eval()
     try:
         with torch.no_grad():  # inference_mode would taint what the model caches
             yield
     finally:
-        for module, training in before:
-            module.training = training
+        for module in learning:
+            module.training = True
 
 
 def parameters(model: nn.Module) -> int:
