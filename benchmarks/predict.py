@@ -34,7 +34,7 @@ NETWORKS = {
 def main(repeats: int = 7) -> list[str]:
     """Print one row a network."""
     device = find("auto").device
-    images, batch_size = (32, 8) if device.type == "cpu" else (2048, 128)
+    images, batch_size = (128, 64) if device.type == "cpu" else (2048, 128)
     lines = [f"{images} photographs of 500x375 pixels, batches of {batch_size}, {cores()} threads"]
     with tempfile.TemporaryDirectory() as home:
         files = Files(draw(Path(home), images), SPEC.names)
