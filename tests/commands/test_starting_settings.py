@@ -11,6 +11,7 @@ from vision_attn.formats.told import from_transformers
 from vision_attn.language.vocabulary import SPECIALS
 from vision_attn.models.caption_config import CaptionerConfig, LSTMDecoderConfig
 from vision_attn.models.config import ResNetConfig, ViTConfig
+from vision_attn.recipe import read
 from vision_attn.spec import Spec
 
 CONFIG = ViTConfig(dim=12, depth=1, heads=3, patch_size=4)
@@ -70,6 +71,35 @@ def test_what_an_encoder_must_be_is_written_as_a_recipe_has_it(run):
         start_from(model, open_start(str(run)))
     assert "model.encoder.norm_eps: 1e-06 there, the model has 1e-05" in str(caught.value)
     assert str(caught.value).endswith("model.encoder.heads=3 model.encoder.norm_eps=1e-06")
+
+
+def test_an_encoder_may_go_on_with_finer_strides_and_that_is_said(tmp_path):
+    config = ResNetConfig(channels=(4, 6, 8, 10), depths=(1, 1, 1, 1), stem="small")
+    torch.manual_seed(5)
+    network = config.build(SPEC)
+    save_weights(tmp_path / "w.safetensors", network, SPEC)
+    encoder = replace(config, strides=(1, 2, 2, 1))
+    decoder = LSTMDecoderConfig(dim=8)
+    model = CaptionerConfig(encoder=encoder, decoder=decoder).build(replace(SPEC, names=WORDS))
+    told = start_from(model, open_start(str(tmp_path / "w.safetensors")))
+    assert "model.encoder.strides: [1,2,2,2] there, the model has [1,2,2,1]" in told
+    assert not any("stem_stride" in line for line in told)
+    first = model.encoder.network.state_dict()["conv1.weight"]
+    assert torch.equal(first, network.state_dict()["conv1.weight"])
+
+
+@pytest.mark.parametrize("name", ["soft", "hard", "transformer"])
+def test_captions_of_photographs_start_from_what_their_recipes_say(name, tmp_path):
+    torch.manual_seed(5)
+    ten = Spec(image_size=(32, 32), names=tuple("abcdefghij"))
+    network = read("configs/cifar10_resnet.yaml").model.build(ten)
+    save_weights(tmp_path / "w.safetensors", network, ten)
+    recipe = read(f"configs/flickr8k_caption_{name}.yaml", f"data.root={tmp_path}")
+    model = recipe.model.build(Spec(image_size=(64, 64), names=WORDS))
+    start_from(model, open_start(str(tmp_path / "w.safetensors")))
+    found = model.encoder.network.state_dict()
+    for entry, value in network.state_dict().items():
+        assert entry.startswith("fc.") or torch.equal(found[entry], value)
 
 
 def test_a_captioner_that_looked_first_goes_on_so(tmp_path):

@@ -17,12 +17,16 @@ from vision_attn.models.caption_config import (
 from vision_attn.models.embed import resize_positions, sincos_positions
 from vision_attn.models.timm_encoder import TimmEncoder
 from vision_attn.models.token_encoder import TokenEncoder
-from vision_attn.models.weights import load_weights
+from vision_attn.models.weights import differing, load_weights
 from vision_attn.spec import Spec
 from vision_attn.tape import Tape
 
 HEADS = ("head", "head_dist", "fc", "attn_pool")
 """What reads the regions for a label, and nothing else does; by timm's names."""
+
+
+STRIDES = ("stem_stride", "strides")
+"""Settings of a ResNet that say how coarsely it sees."""
 
 
 class Encoder(Protocol):
@@ -137,8 +141,9 @@ def start_encoder(
     """Load the weights of a network that tells labels into a captioner's encoder.
 
     Lists in words what had to be fitted; what only reads for a label is left out. `unseen` are the
-    settings of that network that no weight shows. Raises ValueError if the weights do not belong to
-    such an encoder.
+    settings of that network that no weight shows. Strides may differ, which is listed as well: what
+    convolutions learned on one scale they can go on with on another. Raises ValueError if the
+    weights do not belong to such an encoder.
     """
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, Regions):
@@ -148,5 +153,7 @@ def start_encoder(
     heads = [name for name in state if name.startswith(tuple(f"{head}." for head in HEADS))]
     kept = {name: value for name, value in state.items() if name not in heads}
     left_out = [f"{name}: left out, a captioner has no head for labels" for name in heads]
-    fitted = load_weights(network, kept, grid=grid, unseen=unseen, place="model.encoder")
-    return fitted + left_out
+    strides = {name: x for name, x in (unseen or {}).items() if name in STRIDES}
+    others = {name: x for name, x in (unseen or {}).items() if name not in STRIDES}
+    fitted = load_weights(network, kept, grid=grid, unseen=others, place="model.encoder")
+    return fitted + differing(network, strides, "model.encoder") + left_out

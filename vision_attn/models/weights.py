@@ -46,8 +46,8 @@ def load_weights(
         if found is not None:
             fitted[name] = found
         changes += [change] if change else []
-    differing = _differing(model, unseen or {}, place)
-    _refuse_misfits(own, fitted, differing, portrait(state, unseen, place))
+    unlike = differing(model, unseen or {}, place)
+    _refuse_misfits(own, fitted, unlike, portrait(state, unseen, place))
     model.load_state_dict(fitted)
     return changes
 
@@ -129,7 +129,7 @@ def fit_channels(kernel: Tensor, channels: int) -> Tensor:
     return kernel[:, torch.arange(channels) % old] * (old / channels)
 
 
-def _differing(model: Any, unseen: Mapping[str, Any], place: str) -> list[str]:
+def differing(model: Any, unseen: Mapping[str, Any], place: str) -> list[str]:
     """Say which settings that no weight shows are not those of the checkpoint."""
     config: Any = getattr(model, "config", None)
     if not hasattr(config, "unseen"):
@@ -143,9 +143,9 @@ def _differing(model: Any, unseen: Mapping[str, Any], place: str) -> list[str]:
 
 
 def _refuse_misfits(
-    own: dict[str, Tensor], state: dict[str, Tensor], differing: list[str], kind: str
+    own: dict[str, Tensor], state: dict[str, Tensor], unlike: list[str], kind: str
 ) -> None:
-    problems = [*differing]
+    problems = [*unlike]
     problems += [f"missing: {name}" for name in grouped(own.keys() - state.keys())]
     problems += [f"unexpected: {name}" for name in grouped(state.keys() - own.keys())]
     misshapen = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
