@@ -27,16 +27,18 @@ def test_every_score_goes_with_every_window(name, heads, window):
         torch.testing.assert_close(total, torch.ones_like(total))
 
 
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("heads", [1, 2])
-def test_images_that_are_kept_give_what_they_gave(heads):
+def test_images_that_are_kept_give_what_they_gave(heads, name, learning):
     torch.manual_seed(3)
-    alignment = Alignment("additive", Predictive(6, 2), 6, 6, heads=heads, places=15)
-    memory = alignment.prepare(torch.randn(4, 15, 6), Places((3, 5)))
-    query = torch.randn(4, 7, 6)
-    kept = torch.tensor([3, 1])
-    torch.testing.assert_close(
-        alignment(query[kept], memory.keep(kept), 0), alignment(query, memory, 0)[kept]
-    )
+    alignment = Alignment(name, Predictive(6, 2), 6, 6, heads=heads, places=15)
+    query, kept = torch.randn(4, 7, 6), torch.tensor([3, 1])
+    with torch.set_grad_enabled(learning):
+        memory = alignment.prepare(torch.randn(4, 15, 6), Places((3, 5)))
+        torch.testing.assert_close(
+            alignment(query[kept], memory.keep(kept), 0), alignment(query, memory, 0)[kept]
+        )
 
 
 def test_one_head_is_the_score_itself():

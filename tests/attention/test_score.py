@@ -97,6 +97,30 @@ def test_additive_scores_are_the_same_however_far_query_and_key_are_apart(scale)
         torch.testing.assert_close(shared[0], learning[0])
 
 
+@pytest.mark.parametrize("scale", [1, 30, 1e4, 1e30])
+def test_additive_scores_are_the_same_however_large_the_query(scale):
+    torch.manual_seed(3)
+    score, keys = Additive(DIM, DIM), torch.randn(BATCH, KEYS, DIM)
+    query = scale * torch.randn(BATCH, QUERIES, DIM)
+    with torch.no_grad():
+        assert score.prepare(keys).powers
+        found = score(query, keys)
+    torch.testing.assert_close(found, score(query, keys).detach())
+
+
+def test_keys_prepared_without_gradients_serve_a_query_with_one():
+    score, query, keys, _ = made("additive")
+    query.requires_grad_()
+    with torch.no_grad():
+        prepared = score.prepare(keys)
+    assert prepared.powers
+    gradients = [
+        torch.autograd.grad(score.compare(query, either).square().sum(), query)[0]
+        for either in (prepared, score.prepare(keys))
+    ]
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_keys_prepared_once_serve_every_query(name):
     score, query, keys, _ = made(name)

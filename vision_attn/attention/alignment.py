@@ -15,6 +15,7 @@ from vision_attn.attention.score import (
     General,
     Location,
     MultiHead,
+    Prepared,
     ScaledDot,
     Score,
 )
@@ -26,7 +27,7 @@ ScoreName: TypeAlias = Literal["cosine", "additive", "location", "general", "dot
 class Memory(NamedTuple):
     """What can be looked at, prepared once for all queries to come."""
 
-    keys: Float[Tensor, "batch *head key prepared_dim"]
+    prepared: Prepared
     values: Float[Tensor, "batch head key head_dim"]
     places: Places
 
@@ -34,7 +35,7 @@ class Memory(NamedTuple):
         """Leave only these images."""
         hidden = self.places.hidden
         left = Places(self.places.grid, None if hidden is None else hidden[images])
-        return Memory(self.keys[images], self.values[images], left)
+        return Memory(self.prepared.keep(images), self.values[images], left)
 
 
 class Alignment(nn.Module):
@@ -73,7 +74,7 @@ class Alignment(nn.Module):
         self, query: Float[Tensor, "batch query query_dim"], memory: Memory, word: int
     ) -> Float[Tensor, "batch head query key"]:
         """Weigh the keys for queries that are about to name word number `word`, from 0."""
-        scores = self.score.compare(query, memory.keys)
+        scores = self.score.compare(query, memory.prepared)
         view = self.window(query, memory.places, word)
         return view.weigh(scores.unsqueeze(1) if self.heads == 1 else scores)
 

@@ -6,19 +6,30 @@ as a whole, a score prepares and compares in one go.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from vision_attn.attention.multihead import split_heads
 
 Keys: TypeAlias = Float[Tensor, "batch key key_dim"]
 Queries: TypeAlias = Float[Tensor, "batch query query_dim"]
-Prepared: TypeAlias = Float[Tensor, "batch key prepared_dim"]
 Scores: TypeAlias = Float[Tensor, "batch query key"]
+
+
+class Prepared(NamedTuple):
+    """What a score computes of the keys alone."""
+
+    keys: Float[Tensor, "batch *head key prepared_dim"]
+    powers: bool = False
+    """Whether these are exponentials of what is compared."""
+
+    def keep(self, images: Int64[Tensor, " kept"]) -> "Prepared":
+        """Leave only these images."""
+        return self._replace(keys=self.keys[images])
 
 
 class Score(nn.Module, ABC):
@@ -26,7 +37,7 @@ class Score(nn.Module, ABC):
 
     def prepare(self, keys: Keys) -> Prepared:
         """Compute what depends on the keys alone."""
-        return keys
+        return Prepared(keys)
 
     @abstractmethod
     def compare(self, query: Queries, prepared: Prepared) -> Scores:
@@ -47,7 +58,7 @@ class Dot(Score):
         _check_same(type(self).__name__, query_dim, key_dim)
 
     def compare(self, query: Queries, prepared: Prepared) -> Scores:
-        return query @ prepared.mT
+        return query @ prepared.keys.mT
 
 
 class ScaledDot(Dot):
@@ -73,27 +84,26 @@ class Cosine(Score):
         self.log_sharpness = nn.Parameter(torch.tensor(sharpness).log())
 
     def prepare(self, keys: Keys) -> Prepared:
-        return F.normalize(keys, dim=-1)
+        return Prepared(F.normalize(keys, dim=-1))
 
     def compare(self, query: Queries, prepared: Prepared) -> Scores:
-        return F.normalize(query, dim=-1) * self.log_sharpness.exp() @ prepared.mT
+        return F.normalize(query, dim=-1) * self.log_sharpness.exp() @ prepared.keys.mT
 
 
 class General(Score):
     """Take the inner product after a learned linear map of the key: s · W h.
 
-    Luong 2015, equation 8, general (arXiv:1508.04025).
+    It is computed as W's · h: captions ask fewer queries of an image than it has keys, and keys
+    that stay as they are serve as values, too. Luong 2015, equation 8, general (arXiv:1508.04025).
     """
 
     def __init__(self, query_dim: int, key_dim: int):
         super().__init__()
         self.key = nn.Linear(key_dim, query_dim, bias=False)
 
-    def prepare(self, keys: Keys) -> Prepared:
-        return self.key(keys)
-
     def compare(self, query: Queries, prepared: Prepared) -> Scores:
-        return query @ prepared.mT
+        matrix = _matrix(self.key, prepared.keys.shape[-1], like=query)
+        return query @ matrix @ prepared.keys.mT
 
 
 class Additive(Score):
@@ -110,53 +120,62 @@ class Additive(Score):
         self.compared = nn.Linear(dim, 1, bias=False)
 
     def prepare(self, keys: Keys) -> Prepared:
-        return 2 * self.key(keys)
+        doubled = 2 * self.key(keys)
+        return Prepared(doubled.exp_(), True) if _can_multiply(doubled) else Prepared(doubled)
 
     def compare(self, query: Queries, prepared: Prepared) -> Scores:
         # tanh x is 2 sigmoid 2x - 1: without AVX-512 torch may compute that several times as fast,
         # with it both are alike, and what the sigmoids lack to 1 can be had from products.
         doubled = 2 * self.query(query)
-        # The layer is asked for its weights, since a change of low rank beside it has none.
-        one_hot = torch.eye(doubled.shape[-1], dtype=doubled.dtype, device=doubled.device)
-        weights = self.compared(one_hot).squeeze(-1)
-        if _can_multiply(doubled, prepared):
-            return weights.sum() - 2 * _rests(doubled, prepared, weights)
-        halves = self.compared((doubled.unsqueeze(2) + prepared.unsqueeze(1)).sigmoid_())
+        weights = _matrix(self.compared, doubled.shape[-1], like=doubled)[0]
+        paired = len(query) == len(prepared.keys) and doubled.dtype == prepared.keys.dtype
+        if prepared.powers and paired and not torch.is_grad_enabled():
+            return weights.sum() - 2 * _rests(doubled, prepared.keys, weights)
+        keys = prepared.keys.log() if prepared.powers else prepared.keys
+        halves = self.compared((doubled.unsqueeze(2) + keys.unsqueeze(1)).sigmoid_())
         return 2 * halves.squeeze(-1) - weights.sum()
 
 
-FAR = 40.0
-"""Up to here exponentials can be multiplied, and float32 holds the product."""
+FAR = 60.0
+"""Up to here exponentials of keys serve every query: where that of a query is infinite or 0, also
+in float32, the sum of the two is beyond 27, and the sigmoid of that is 0 or 1."""
 
 
-def _can_multiply(query: Queries, prepared: Prepared) -> bool:
-    """Tell whether products of exponentials are as good as sums of exponents, and faster."""
+def _can_multiply(exponents: Tensor) -> bool:
+    """Tell whether exponentials of keys are as good as these exponents, and faster."""
     if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
-    wide = query.dtype in (torch.float32, torch.float64) and query.device.type == "cpu"
-    paired = len(query) == len(prepared) and query.numel() > 0 and prepared.numel() > 0
-    return wide and paired and _is_near(query) and _is_near(prepared)
-
-
-def _is_near(exponents: Tensor) -> bool:
+    wide = exponents.dtype in (torch.float32, torch.float64) and exponents.device.type == "cpu"
+    if not wide or not exponents.numel():
+        return False
     low, high = exponents.aminmax()
     return bool(low > -FAR) and bool(high < FAR)
 
 
-def _rests(query: Queries, prepared: Prepared, weights: Float[Tensor, " dim"]) -> Scores:
+def _rests(
+    query: Queries, powers: Float[Tensor, "batch key dim"], weights: Float[Tensor, " dim"]
+) -> Scores:
     """Sum what sigmoids of all sums of query and key lack to 1, each with its weight.
 
-    That is 1 / (1 + exp q exp k), so exponentials of queries and of keys do for all pairs. One
-    image after the other in one place, since a cache holds its pairs and not those of a batch.
+    That is 1 / (1 + exp q exp k), so exponentials of queries and of keys do for all pairs, and each
+    pair costs a product, a division and its share of the sum. One image after the other in one
+    place, since a cache holds its pairs and not those of a batch.
     """
-    one, queries = weights.new_ones(()), query.exp().unsqueeze(2)
-    pairs = query.new_empty(query.shape[1], *prepared.shape[1:])
-    return torch.stack(
-        [
-            torch.addcmul(one, own, keys.exp(), out=pairs).reciprocal_() @ weights
-            for own, keys in zip(queries, prepared, strict=True)
-        ]
-    )
+    one, scores = weights.new_ones(()), query.new_empty(*query.shape[:2], powers.shape[1])
+    pairs = query.new_empty(query.shape[1], *powers.shape[1:])
+    for own, keys, score in zip(query.exp().unsqueeze(2), powers, scores.flatten(1), strict=True):
+        torch.addcmul(one, own, keys, out=pairs).reciprocal_()
+        torch.mv(pairs.flatten(0, 1), weights, out=score)
+    return scores
+
+
+def _matrix(layer: nn.Module, width: int, like: Tensor) -> Float[Tensor, "output input"]:
+    """Give what a linear layer multiplies by, a change of low rank beside it included."""
+    if isinstance(layer, nn.Linear):
+        return layer.weight
+    one_hot = torch.eye(width, dtype=like.dtype, device=like.device)
+    weights: Tensor = layer(one_hot).mT
+    return weights
 
 
 class Location(Score):
@@ -178,7 +197,7 @@ class Location(Score):
                 f"{self.places} places; keep the image size of training, or take "
                 f"another score"
             )
-        return keys
+        return Prepared(keys)
 
     def compare(self, query: Queries, prepared: Prepared) -> Scores:
         return self.place(query)
@@ -205,17 +224,17 @@ class MultiHead(nn.Module):
         self.key = nn.Linear(key_dim, query_dim)
         self.score = score(query_dim // heads, query_dim // heads)
 
-    def prepare(self, keys: Keys) -> Float[Tensor, "batch head key prepared_dim"]:
+    def prepare(self, keys: Keys) -> Prepared:
         """Compute what depends on the keys alone, for every head."""
         folded = split_heads(self.key(keys), self.heads).flatten(0, 1)
-        return self.score.prepare(folded).unflatten(0, (-1, self.heads))
+        prepared = self.score.prepare(folded)
+        return prepared._replace(keys=prepared.keys.unflatten(0, (-1, self.heads)))
 
-    def compare(
-        self, query: Queries, prepared: Float[Tensor, "batch head key prepared_dim"]
-    ) -> Float[Tensor, "batch head query key"]:
+    def compare(self, query: Queries, prepared: Prepared) -> Float[Tensor, "batch head query key"]:
         """Score queries against keys that were prepared, by every head."""
         folded = split_heads(self.query(query), self.heads).flatten(0, 1)
-        return self.score.compare(folded, prepared.flatten(0, 1)).unflatten(0, (-1, self.heads))
+        keys = prepared._replace(keys=prepared.keys.flatten(0, 1))
+        return self.score.compare(folded, keys).unflatten(0, (-1, self.heads))
 
     def forward(self, query: Queries, keys: Keys) -> Float[Tensor, "batch head query key"]:
         return self.compare(query, self.prepare(keys))
