@@ -55,6 +55,21 @@ def test_a_wide_beam_finds_the_best_of_all_captions(kind, penalty):
         assert caption.score == pytest.approx(score(caption.words), abs=1e-4)
 
 
+@pytest.mark.parametrize("beams", [1, 3, 11, 37])
+def test_beams_spread_to_the_best_pairs_of_beam_and_word(beams):
+    torch.manual_seed(3)
+    totals, log_probs = torch.randn(5, 3), torch.randn(5, 3, 7).log_softmax(-1)
+    totals[0, 1], totals[2], log_probs[:, :, 4] = -torch.inf, -torch.inf, -torch.inf
+    found, parents, words = generate.spread(totals, log_probs, beams)
+    pairs = totals.unsqueeze(2) + log_probs
+    torch.testing.assert_close(found, pairs.flatten(1).sort(descending=True)[0][:, :beams])
+    torch.testing.assert_close(found, pairs[torch.arange(5).unsqueeze(1), parents, words])
+    assert all(
+        len(set(zip(*x, strict=True))) == len(x[0])
+        for x in zip(parents.tolist(), words.tolist(), strict=True)
+    )
+
+
 @ALL
 @pytest.mark.parametrize("beams", [1, 3])
 def test_all_images_at_once_as_one_by_one(kind, beams):

@@ -131,8 +131,9 @@ class Shelf:
         self, images: Tensor, which: Tensor, totals: Tensor, length: int, *, ended: bool
     ) -> None:
         """Take the captions of these beams, all of one length."""
+        sums, numbers = totals.tolist(), images.tolist()
         for row, beam in which.nonzero().tolist():
-            log_prob, image = totals[row, beam].item(), int(images[row])
+            log_prob, image = sums[row][beam], numbers[row]
             score = log_prob / self._divisor(length)
             self.found[image].append(Found(score, log_prob, ended, length, beam))
             if len(self.found[image]) >= self.best:
@@ -165,11 +166,14 @@ def spread(
     beams: int,
 ) -> tuple[Float[Tensor, "batch next"], Int64[Tensor, "batch next"], Int64[Tensor, "batch next"]]:
     """Go on with the `beams` best captions, or all: give totals, the beams they were, and words."""
-    # Nothing beyond the best of a beam can be among the best of all beams.
-    likeliest, words = log_probs.topk(min(beams, log_probs.shape[-1]), dim=-1)
-    width, sums = words.shape[-1], (totals.unsqueeze(-1) + likeliest).flatten(1)
-    totals, order = sums.topk(min(beams, sums.shape[-1]), dim=-1)
-    return totals, order // width, words.flatten(1).gather(1, order)
+    # The best pairs of beam and word are among the words that are best with their best beam, so
+    # one image is ranked by its words and not each of its beams.
+    sums = totals.unsqueeze(-1) + log_probs
+    words = sums.amax(1).topk(min(beams, sums.shape[-1]), dim=-1).indices
+    pairs = sums.take_along_dim(words.unsqueeze(1), -1).flatten(1)
+    totals, order = pairs.topk(min(beams, pairs.shape[-1]), dim=-1)
+    width = words.shape[-1]
+    return totals, order // width, words.gather(1, order % width)
 
 
 def select(state: State, parents: Int64[Tensor, "batch beam"]) -> State:
