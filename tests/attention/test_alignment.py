@@ -64,7 +64,7 @@ def test_autocast_converts_what_is_seen_once_and_not_for_every_word(name, heads)
     keys = torch.randn(2, 15, 6)
     with torch.autocast("cpu", torch.bfloat16):
         memory = alignment.prepare(keys, Places((3, 5)))
-    assert memory.keys.dtype == memory.values.dtype == torch.bfloat16
+    assert memory.prepared.keys.dtype == memory.values.dtype == torch.bfloat16
     wide = alignment.prepare(keys, Places((3, 5)))
-    assert wide.keys.dtype == wide.values.dtype == torch.float32
+    assert wide.prepared.keys.dtype == wide.values.dtype == torch.float32
     torch.testing.assert_close(memory.values.to(wide.values), wide.values, atol=0.05, rtol=0.01)

@@ -67,8 +67,9 @@ class Alignment(nn.Module):
     def prepare(self, keys: Float[Tensor, "batch key key_dim"], places: Places) -> Memory:
         """Compute all that does not depend on a query."""
         values = keys if self.value is None else self.value(keys)
-        prepared, values = for_products(self.score.prepare(keys)), for_products(values)
-        return Memory(prepared, split_heads(values, self.heads), places)
+        prepared = self.score.prepare(keys)
+        prepared = prepared._replace(keys=for_products(prepared.keys))
+        return Memory(prepared, split_heads(for_products(values), self.heads), places)
 
     def forward(
         self, query: Float[Tensor, "batch query query_dim"], memory: Memory, word: int
