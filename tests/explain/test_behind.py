@@ -84,6 +84,14 @@ def test_the_gradient_of_the_token_that_is_read_meets_no_zeros():
     torch.testing.assert_close(logits, network(images))
 
 
+def test_a_scaled_branch_is_run_for_what_is_read_alone():
+    model, images = ours(layer_scale=0.7), given(2, 3, 16, 12)
+    with Count() as count, only_read(model, together=True):
+        logits = model(images)
+    assert count.tokens[-6:] == [1] * 6
+    torch.testing.assert_close(logits, model(images))
+
+
 @pytest.mark.parametrize("kind", SEQUENCES)
 def test_networks_of_timm_answer_the_same(kind):
     network, (images, _) = adapt(sequence(kind)), batch()

@@ -4,7 +4,7 @@ from tiny import Convolutional, batch
 from torch import nn
 
 from vision_attn.explain.cam import grad_cam
-from vision_attn.explain.frozen import explained
+from vision_attn.explain.frozen import explained, parts_of
 
 
 def marked():
@@ -31,6 +31,14 @@ def state(network):
 def same(first, second):
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=0, atol=0)
+
+
+def test_parts_are_listed_once():
+    network = marked()
+    network.twice, network.none = network.second, None
+    found = parts_of(network)
+    assert len(found) == len({*found})
+    assert {*found} == {*network.modules()}
 
 
 def test_inside_the_network_is_still():

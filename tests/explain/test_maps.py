@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from vision_attn.explain.maps import is_flat, normalise, upsample
@@ -13,6 +14,15 @@ def test_upsampling_keeps_values_raw_and_the_grid_where_it_is():
     torch.testing.assert_close(
         big[0, 2], torch.tensor([-3, -3, -1 / 3, 7 / 3, 5, 17 / 3, 19 / 3, 7, 7])
     )
+
+
+@pytest.mark.parametrize("size", [(7, 11), (14, 22), (5, 23), (3, 2)])
+def test_upsampling_is_bilinear(size):
+    grids = torch.randn(3, 7, 11, generator=torch.Generator().manual_seed(5))
+    expected = torch.nn.functional.interpolate(grids[None], size, mode="bilinear")[0]
+    torch.testing.assert_close(upsample(grids, size), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(upsample(grids, size), expected)
 
 
 def test_half_precision_is_widened():

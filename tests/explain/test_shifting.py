@@ -1,14 +1,29 @@
 """A vector that moves all patches has the sum of their gradients for its own."""
 
+from contextlib import contextmanager
+
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
-from foreign import SEQUENCES, SQUARE, batch, sequence, torchvision_vit
+from foreign import (
+    CLASS_TOKEN,
+    PLAIN,
+    SEQUENCES,
+    SQUARE,
+    WIDE,
+    batch,
+    foreign,
+    sequence,
+    torchvision_vit,
+)
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vision_attn.attention.multihead import MultiHeadAttention
 from vision_attn.explain import adapt, cam
+from vision_attn.explain.call import Call
 from vision_attn.explain.cam import class_maps, grad_cam_classes
 from vision_attn.explain.shifting import Shifting, is_linear
 from vision_attn.explain.weighing import by_mean_gradient
@@ -17,6 +32,29 @@ from vision_attn.spec import Spec
 
 PATCHES = torch.tensor([1, 2, 3, 5])
 FIRST = torch.arange(6) == 0
+
+
+class Following(TorchFunctionMode):
+    """Have what attends ask a vector that moves patches."""
+
+    def __init__(self, attending, copies=1):
+        super().__init__()
+        self.shifting = Shifting(attending, lambda count: PATCHES, FIRST, copies)
+        self.several = copies > 1
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        call = Call(*args, **(kwargs or {}))
+        if self.several:
+            call = call._replace(query=call.query[:, :, :1])
+        return self.shifting.answer(call, self.several)
+
+
+@contextmanager
+def following(attending, copies=1):
+    with Following(attending, copies) as mode, mode.shifting:
+        yield mode.shifting
 
 
 def drawn(*shape):
@@ -36,7 +74,12 @@ class Biased(MultiHeadAttention):
         return self.qkv(tokens).unflatten(-1, (3, 2, 4)).movedim((2, 3), (0, 2))
 
     def join(self, mixed):
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        return self.proj(mixed.transpose(-3, -2).flatten(-2))
+
+
+class Unbiased(Biased):
+    def forward(self, tokens):
+        return self.join(F.scaled_dot_product_attention(*self.split(tokens)))
 
 
 class Asked(Biased):
@@ -62,8 +105,7 @@ def read(mixed):
 @pytest.mark.parametrize("kind", [MultiHeadAttention, Biased, Asked])
 def test_the_sum_over_patches_is_that_of_their_gradients(kind):
     attending, tokens = layer(kind), drawn(3, 6, 8)
-    shifting = Shifting(attending, lambda count: PATCHES, FIRST)
-    with shifting:
+    with following(attending) as shifting:
         total = read(attending(shifting.tell(tokens)))
         (found,) = torch.autograd.grad(total, shifting.vector)
     leaf = tokens.clone().requires_grad_()
@@ -71,6 +113,20 @@ def test_the_sum_over_patches_is_that_of_their_gradients(kind):
     (gradient,) = torch.autograd.grad(expected_total, leaf)
     torch.testing.assert_close(total, expected_total)
     torch.testing.assert_close(found, gradient[:, PATCHES].sum(1, keepdim=True))
+
+
+def test_each_copy_has_the_gradient_of_what_is_answered_with_it():
+    attending, tokens, weights = layer(Unbiased), drawn(3, 6, 8), drawn(5, 3, 1, 8)
+    with following(attending, copies=5) as shifting:
+        mixed = attending(shifting.tell(tokens))
+        (found,) = torch.autograd.grad((mixed * weights).sum(), shifting.vector)
+    leaf = tokens.clone().requires_grad_()
+    expected = attending(leaf)[:, :1]
+    for copy in range(5):
+        torch.testing.assert_close(mixed[copy], expected)
+        total = (expected * weights[copy]).sum()
+        (gradient,) = torch.autograd.grad(total, leaf, retain_graph=True)
+        torch.testing.assert_close(found[:, copy], gradient[:, PATCHES].sum(1))
 
 
 def test_the_gradient_of_no_single_patch_is_multiplied():
@@ -83,8 +139,7 @@ def test_the_gradient_of_no_single_patch_is_multiplied():
             return func(*args, **(kwargs or {}))
 
     attending, tokens = layer(Asked), drawn(3, 6, 8)
-    shifting = Shifting(attending, lambda count: PATCHES, FIRST)
-    with shifting:
+    with following(attending) as shifting:
         total = read(attending(shifting.tell(tokens)))
     with Watch():
         torch.autograd.grad(total, shifting.vector)
@@ -95,8 +150,7 @@ def test_the_gradient_of_no_single_patch_is_multiplied():
 def untouched(attending, *run):
     """Tell whether a layer that is not to be followed runs as it does alone."""
     tokens = drawn(3, 6, 8).requires_grad_()
-    shifting = Shifting(attending, lambda count: PATCHES, FIRST)
-    with shifting:
+    with following(attending) as shifting:
         found = attending(shifting.tell(tokens), *run)
         (gradient,) = torch.autograd.grad(read(found), tokens)
     (expected,) = torch.autograd.grad(read(attending(tokens, *run)), tokens)
@@ -174,8 +228,7 @@ class Twice(Biased):
 @pytest.mark.parametrize("kind", [Normalised, Masked, Twice])
 def test_what_turns_out_not_to_be_linear_is_told(kind):
     attending, tokens = layer(kind), drawn(3, 6, 8)
-    shifting = Shifting(attending, lambda count: PATCHES, FIRST)
-    with shifting:
+    with following(attending) as shifting:
         found = attending(shifting.tell(tokens))
     assert not shifting.holds
     torch.testing.assert_close(found, attending(tokens))
@@ -209,6 +262,62 @@ def test_grad_cam_of_several_classes_is_that_of_whole_gradients(kind, monkeypatc
     followed = [shifting.vector is not None and shifting.holds for shifting in made]
     assert followed == [True] if kind in FOLLOWED | IN_VAIN else not any(followed)
     torch.testing.assert_close(found, class_maps(by_mean_gradient, network, images, classes))
+
+
+def normed_head(network):
+    network.head = nn.Sequential(nn.BatchNorm1d(12), nn.Flatten(), nn.Linear(12, 5)).eval()
+
+
+def scaled(network):
+    for block in network.blocks:
+        block.ls1, block.ls2 = timm.layers.LayerScale(12, 0.7), timm.layers.LayerScale(12, 0.3)
+
+
+def scaled_in_place(network):
+    network.blocks[-1].ls1 = timm.layers.LayerScale(12, 0.7, inplace=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "copies"),
+    [(None, True), (normed_head, True), (scaled, True), (scaled_in_place, False)],
+)
+def test_all_classes_go_back_at_once_unless_a_part_takes_all_tokens(change, copies, monkeypatch):
+    network, (images, _), batched = sequence("class token", SQUARE), batch(SQUARE), []
+    if change is not None:
+        change(network)
+    adapted, one_by_one = adapt(network), cam._gradients
+    monkeypatch.setattr(cam, "_gradients", lambda *run: batched.append(1) or one_by_one(*run))
+    classes = torch.tensor([[0, 3, 1], [1, 1, 2], [4, 2, 0]])
+    monkeypatch.setattr(cam, "AT_ONCE", 2)
+    found = grad_cam_classes(adapted, images, classes)
+    assert bool(batched) != copies
+    torch.testing.assert_close(found, class_maps(by_mean_gradient, adapted, images, classes))
+
+
+def test_no_class_is_mixed_with_another_where_a_part_takes_all_tokens(monkeypatch):
+    network = sequence("class token", SQUARE)
+    last, forward = network.blocks[-1], type(network.blocks[-1]).forward
+
+    def run(block, tokens, **named):
+        if block is not last:
+            return forward(block, tokens, **named)
+        mixed = block.attn(block.norm1(tokens))
+        tokens = tokens + (mixed.tanh() + mixed)
+        return tokens + block.mlp(block.norm2(tokens))
+
+    monkeypatch.setattr(type(last), "forward", run)
+    adapted, (images, _) = adapt(network), batch(SQUARE)
+    classes = torch.tensor([[0, 3], [1, 1], [4, 2]])
+    found = grad_cam_classes(adapted, images, classes)
+    torch.testing.assert_close(found, class_maps(by_mean_gradient, adapted, images, classes))
+
+
+def test_images_of_another_size_than_the_network_was_built_for():
+    network = foreign(CLASS_TOKEN, **PLAIN, img_size=SQUARE, dynamic_img_size=True)
+    adapted, (images, _) = adapt(network), batch(WIDE)
+    classes = torch.tensor([[0, 3], [1, 1], [4, 2]])
+    found = grad_cam_classes(adapted, images, classes)
+    torch.testing.assert_close(found, class_maps(by_mean_gradient, adapted, images, classes))
 
 
 def test_who_changes_gradients_finds_all_of_them():

@@ -15,7 +15,7 @@ from vision_attn.explain.looks import token_grid
 from vision_attn.explain.maps import at_least_float32, image_size, upsample
 from vision_attn.explain.reach import check_reach, where_instead
 from vision_attn.explain.shifting import Shifting, is_linear
-from vision_attn.explain.targets import check, check_classes, scores
+from vision_attn.explain.targets import check, check_classes, score, scores
 from vision_attn.explain.unreached import SkippingUnreached
 from vision_attn.explain.weighing import (
     ClassGrids,
@@ -213,27 +213,42 @@ def _from_sums(
     def patches(tokens: int) -> Int[Tensor, " patch"]:
         return token_grid(model, tokens, size, images.device).flatten()
 
-    shifting = Shifting(reading.last, patches, reading.read)
+    shifting = Shifting(reading.last, patches, reading.read, min(AT_ONCE, classes.shape[1]))
+    reading.ask = shifting.answer
     with explained(model), shifting, reading:
         leaf, logits = heard = hear(model, images, shifting.tell)
         if shifting.vector is None:
             return _weighed(by_mean_gradient, model, images, classes, heard)
-        if not shifting.holds or _reaches(logits, leaf):
+        if not shifting.holds:
             return None
         activation = at_least_float32(model.to_map(leaf.detach(), size))
         positions, grids = activation[0, 0].numel(), []
         for some in classes.split(AT_ONCE, dim=1):
-            sums = at_least_float32(_gradients(shifting.vector, logits, some)).flatten(2)
-            if not sums.any(2).all():
+            sums = _gradients_of_copies(shifting.vector, leaf, logits, some)
+            if sums is None or not sums.any(2).all():
                 return None
-            grids.append(by_mean_gradient(activation, sums[..., None, None] / positions))
+            means = at_least_float32(sums)[..., None, None] / positions
+            grids.append(by_mean_gradient(activation, means))
     return _upsampled(grids, size)
 
 
-def _reaches(logits: Float[Tensor, "batch output"], leaf: Tensor) -> bool:
-    """Tell whether the graph of the logits still has the leaf in it."""
-    whole = torch.autograd.grad(logits.sum(), leaf, retain_graph=True, allow_unused=True)
-    return whole[0] is not None
+def _gradients_of_copies(
+    vector: Float[Tensor, "batch copy dim"],
+    leaf: Tensor,
+    logits: Float[Tensor, "row output"],
+    classes: Int[Tensor, "batch class"],
+) -> Float[Tensor, "class batch dim"] | None:
+    """Differentiate the score of each class, at once where each has a copy of the logits.
+
+    None if the graph of the logits still has the leaf in it.
+    """
+    count, grad = classes.shape[1], partial(torch.autograd.grad, retain_graph=True)
+    if len(logits) != vector.shape[0] * vector.shape[1]:
+        (to_leaf,) = grad(logits.sum(), leaf, allow_unused=True)
+        return None if to_leaf is not None else _gradients(vector, logits, classes).sum(2)
+    total = score(logits[: classes.numel()], classes.T.flatten()).sum()
+    to_vector, to_leaf = grad(total, (vector, leaf), allow_unused=True)
+    return None if to_leaf is not None else to_vector[:, :count].transpose(0, 1)
 
 
 def _one_class(weigh: Weigh, model: Explainable, images: Images, targets: Targets) -> Maps:

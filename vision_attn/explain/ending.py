@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import itemgetter
 from threading import get_ident
 
 from torch import nn
 from torch.nn.modules import module as torch_module
 
 from vision_attn.explain.contract import Explainable
+from vision_attn.explain.frozen import parts_of
 
 KNOWN = ("torch.nn.", "timm.", "torchvision.", "vision_attn.")
 """Libraries in whose networks tokens are on their own behind the last look."""
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-STEPS = ("forward", "forward_features", "forward_head", "pool")
+HOOKS = itemgetter("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+STEPS = {"forward", "forward_features", "forward_head", "pool"}
 
 _LAST: ContextVar[bool] = ContextVar("_LAST", default=False)
 
@@ -31,11 +33,11 @@ def last_look_of(model: Explainable) -> nn.Module | None:
     last = getattr(model, "last_look", None)
     if last is None or not isinstance(model, nn.Module) or torch_module._has_any_global_hook():
         return None
-    modules = list(model.modules())
-    if not all(kind.__module__.startswith(KNOWN) for kind in {type(module) for module in modules}):
+    modules = parts_of(model)
+    if not all(kind.__module__.startswith(KNOWN) for kind in {*map(type, modules)}):
         return None
-    for parts in map(vars, modules):
-        if any(parts[hooks] for hooks in HOOKS) or any(step in parts for step in STEPS):
+    for own in map(vars, modules):
+        if any(HOOKS(own)) or not STEPS.isdisjoint(own):
             return None
     return last
 

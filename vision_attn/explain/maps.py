@@ -15,8 +15,13 @@ def image_size(images: Images) -> tuple[int, int]:
 
 def upsample(grids: Float[Tensor, "batch row column"], image_size: tuple[int, int]) -> Maps:
     """Bring grids to image resolution (rows, columns in pixels) bilinearly; values stay raw."""
-    grids = at_least_float32(grids).unsqueeze(1)
-    return F.interpolate(grids, size=image_size, mode="bilinear", align_corners=False)[:, 0]
+    grids = at_least_float32(grids)
+    by_row, by_column = (
+        F.interpolate(torch.eye(count).to(grids)[None], size, mode="linear")[0]
+        for count, size in zip(grids.shape[1:], image_size, strict=True)
+    )
+    with torch.autocast(grids.device.type, enabled=False):
+        return by_row.T @ grids @ by_column  # several times faster than to interpolate every grid
 
 
 def at_least_float32(values: Tensor) -> Tensor:
