@@ -23,6 +23,13 @@ LISTED = "block, depths, channels, stem, stem_stride, strides, drop_path, dropou
 ONE_LINE = {  # overrides of GOOD, and the one line about them
     "model.depht=6": "command line: model.depht: unknown key; did you mean depth? (got 6)",
     "model.steps=6": "command line: model.steps: unknown key; did you mean train.steps? (got 6)",
+    "model.init=runs/a": (
+        'command line: model.init: unknown key; did you mean init? (got "runs/a")'
+    ),
+    "engine.parallel=ddp": (
+        "command line: engine: unknown key; did you mean train.parallel? "
+        '(got {"parallel": "ddp"})'
+    ),
     "data.augment.flp=true": (
         "command line: data.augment.flp: unknown key; did you mean flip? (got true)"
     ),

@@ -44,8 +44,9 @@ def corner(canvas):
     return rows.min(), columns.min()
 
 
-def test_a_picture_lies_whole_somewhere_and_keeps_its_label(root):
-    data = CanvasConfig(root=root, image_size=41).build()
+@pytest.mark.parametrize("source", ON_BLACK)
+def test_a_picture_lies_whole_somewhere_and_keeps_its_label(source, root):
+    data = CanvasConfig(source=source, root=root, image_size=41).build()
     images, labels = data.train.__getitems__(keys(0, len(data.train)))
     drawn = data.train.images(keys(0, len(data.train)))[..., 0]
     pictures = data.train.album.images(list(range(len(data.train))))[..., 0]

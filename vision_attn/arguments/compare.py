@@ -14,7 +14,11 @@ def add_compare(commands: Any) -> None:
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
-    parser.add_argument("--methods", type=names, help="explainers, comma-separated")
+    parser.add_argument(
+        "--methods",
+        type=names,
+        help="explainers that suit every run, comma-separated (default: each network's usual ones)",
+    )
     parser.add_argument("--split", choices=("test", "valid"), default="test")
     parser.add_argument("--maps", type=positive, help="images explained (default 500)")
     add_device(parser)

@@ -213,29 +213,34 @@ def _config(section: str, tree: dict[str, Any], sections: Sections) -> type | No
 
 
 def _unknown(place: Place, tree: dict[str, Any], sections: Sections) -> str:
-    """Say that a key is unknown, and which one is near or in which section it belongs."""
+    """Say that a key is unknown, and which one is near or where it belongs."""
     *above, key = place
     if not above:
-        return _unknown_key(key, list(sections))
+        inner = tree[key] if isinstance(tree[key], dict) else {}
+        found = dict.fromkeys(place for name in inner for place in _elsewhere(name, sections))
+        return _unknown_key(key, list(sections), list(found))
     prefix = "".join(f"{part}." for part in above[1:])
     paths = [setting.path for setting in _settings(above[0], tree, sections)]
     inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
     known = list(dict.fromkeys(path.partition(".")[0] for path in inside))
     if len(above) == 1 and any(sections[above[0]]):
         known.insert(0, "name")
-    others = [
+    others = [found for found in _elsewhere(key, sections) if found != f"{above[0]}.{key}"]
+    return _unknown_key(key, known, others)
+
+
+def _elsewhere(key: str, sections: Sections) -> list[str]:
+    """Name the settings called so: that of the recipe itself, and those of sections."""
+    own = [key] if key in sections and not sections[key] else []
+    return own + [
         f"{section}.{key}"
         for section, configs in sections.items()
-        if section != above[0]
-        and any(s.path == key for config in configs.values() for s in settings(config))
+        if any(s.path == key for config in configs.values() for s in settings(config))
     ]
-    if others and not nearest(key, known):
-        return f"unknown key; did you mean {listed(others)}?"
-    return _unknown_key(key, known)
 
 
-def _unknown_key(key: str, known: list[str]) -> str:
-    near = nearest(key, known)
+def _unknown_key(key: str, known: list[str], others: list[str]) -> str:
+    near = nearest(key, known) or (listed(others) if others else "")
     return "unknown key; " + (f"did you mean {near}?" if near else f"keys are {', '.join(known)}")
 
 
