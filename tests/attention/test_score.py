@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from vision_attn.attention.score import (
     Additive,
@@ -12,8 +13,10 @@ from vision_attn.attention.score import (
     General,
     Location,
     MultiHead,
+    Prepared,
     ScaledDot,
 )
+from vision_attn.engine.lora import LowRank
 
 BATCH, QUERIES, KEYS, DIM = 2, 3, 5, 7
 
@@ -119,6 +122,36 @@ def test_keys_prepared_without_gradients_serve_a_query_with_one():
         for either in (prepared, score.prepare(keys))
     ]
     torch.testing.assert_close(*gradients)
+
+
+def test_a_program_for_prepared_keys_takes_any_number_of_images():
+    score, query, keys, _ = made("additive")
+
+    class Comparing(nn.Module):
+        def forward(self, query, keys):
+            return score.compare(query, Prepared(keys, powers=True))
+
+    with torch.no_grad():
+        prepared = score.prepare(keys)
+        assert prepared.powers
+        dims = ({0: torch.export.Dim("batch")},) * 2
+        program = torch.export.export(Comparing(), (query, prepared.keys), dynamic_shapes=dims)
+        more = query.repeat(3, 1, 1).flip(0), prepared.keys.repeat(3, 1, 1)
+        found = program.module()(*more)
+        torch.testing.assert_close(found, score.compare(more[0], Prepared(more[1], powers=True)))
+
+
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize(("name", "layer"), [("general", "key"), ("additive", "compared")])
+def test_a_change_of_low_rank_counts_as_part_of_the_weights(name, layer, learning):
+    score, query, keys, _ = made(name)
+    changed = LowRank(getattr(score, layer), rank=2, scale=0.5)
+    changed.up.data.normal_()
+    score.get_submodule(layer).weight = nn.Parameter(changed.merged())
+    with torch.set_grad_enabled(learning):
+        expected = score(query, keys)
+        setattr(score, layer, changed)
+        torch.testing.assert_close(score(query, keys), expected)
 
 
 @pytest.mark.parametrize("name", CASES)

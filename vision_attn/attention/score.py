@@ -128,8 +128,7 @@ class Additive(Score):
         # with it both are alike, and what the sigmoids lack to 1 can be had from products.
         doubled = 2 * self.query(query)
         weights = _matrix(self.compared, doubled.shape[-1], like=doubled)[0]
-        paired = len(query) == len(prepared.keys) and doubled.dtype == prepared.keys.dtype
-        if prepared.powers and paired and not torch.is_grad_enabled():
+        if _can_pair(doubled, prepared):
             return weights.sum() - 2 * _rests(doubled, prepared.keys, weights)
         keys = prepared.keys.log() if prepared.powers else prepared.keys
         halves = self.compared((doubled.unsqueeze(2) + keys.unsqueeze(1)).sigmoid_())
@@ -141,15 +140,27 @@ FAR = 60.0
 in float32, the sum of the two is beyond 27, and the sigmoid of that is 0 or 1."""
 
 
+def _is_followed() -> bool:
+    """Tell whether a gradient, or a program for any number of images, is made of what runs."""
+    return torch.is_grad_enabled() or torch.jit.is_tracing() or bool(torch.compiler.is_compiling())
+
+
 def _can_multiply(exponents: Tensor) -> bool:
     """Tell whether exponentials of keys are as good as these exponents, and faster."""
-    if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if _is_followed():
         return False
     wide = exponents.dtype in (torch.float32, torch.float64) and exponents.device.type == "cpu"
     if not wide or not exponents.numel():
         return False
     low, high = exponents.aminmax()
     return bool(low > -FAR) and bool(high < FAR)
+
+
+def _can_pair(query: Queries, prepared: Prepared) -> bool:
+    """Tell whether exponentials of these queries may multiply those that were prepared."""
+    if not prepared.powers or _is_followed():
+        return False
+    return len(query) == len(prepared.keys) and query.dtype == prepared.keys.dtype
 
 
 def _rests(
