@@ -268,6 +268,11 @@ def normed_head(network):
     network.head = nn.Sequential(nn.BatchNorm1d(12), nn.Flatten(), nn.Linear(12, 5)).eval()
 
 
+def normed_by_the_batch(network):
+    norm = nn.BatchNorm1d(12, track_running_stats=False)
+    network.head = nn.Sequential(norm, nn.Linear(12, 5)).eval()
+
+
 def scaled(network):
     for block in network.blocks:
         block.ls1, block.ls2 = timm.layers.LayerScale(12, 0.7), timm.layers.LayerScale(12, 0.3)
@@ -291,6 +296,14 @@ def test_all_classes_go_back_at_once_unless_a_part_takes_all_tokens(change, copi
     monkeypatch.setattr(cam, "AT_ONCE", 2)
     found = grad_cam_classes(adapted, images, classes)
     assert bool(batched) != copies
+    torch.testing.assert_close(found, class_maps(by_mean_gradient, adapted, images, classes))
+
+
+def test_no_class_is_mixed_with_another_where_the_head_mixes_images():
+    network, (images, _) = sequence("class token", SQUARE), batch(SQUARE)
+    normed_by_the_batch(network)
+    adapted, classes = adapt(network), torch.tensor([[0, 3], [1, 1], [4, 2]])
+    found = grad_cam_classes(adapted, images, classes)
     torch.testing.assert_close(found, class_maps(by_mean_gradient, adapted, images, classes))
 
 

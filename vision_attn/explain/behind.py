@@ -66,9 +66,9 @@ class OnlyRead(TorchFunctionMode):
         together: bool,
     ):
         super().__init__()
-        self.last, self.read = last, read
+        self.model, self.last, self.read = model, last, read
         self.ask: Callable[[Call, bool], Tensor] = _run
-        self._model, self._after, self._together = model, after, together
+        self._after, self._together = after, together
         self._tokens = len(read)
         places = read.nonzero().flatten().tolist()
         in_a_row = places[-1] - places[0] + 1 == len(places)
@@ -82,12 +82,12 @@ class OnlyRead(TorchFunctionMode):
     def __enter__(self) -> Self:
         self._hooks = ExitStack()
         start: Stage = "ready" if self._after is None else "before"
-        self._reach(self._model.register_forward_pre_hook, start)
+        self._reach(self.model.register_forward_pre_hook, start)
         if self._after is not None:
             self._reach(self._after.register_forward_hook, "ready")
         self._reach(self.last.register_forward_pre_hook, "last look")
         self._reach(self.last.register_forward_hook, "behind")
-        self._reach(self._model.register_forward_hook, "before")
+        self._reach(self.model.register_forward_hook, "before")
         self._listens = False
         if self._after is None:  # modes that the network itself enters have to lie above this one
             self._listen()

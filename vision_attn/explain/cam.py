@@ -14,7 +14,7 @@ from vision_attn.explain.hearing import Heard, hear
 from vision_attn.explain.looks import token_grid
 from vision_attn.explain.maps import at_least_float32, image_size, upsample
 from vision_attn.explain.reach import check_reach, where_instead
-from vision_attn.explain.shifting import Shifting, is_linear
+from vision_attn.explain.shifting import Shifting, is_linear, mixes_images
 from vision_attn.explain.targets import check, check_classes, score, scores
 from vision_attn.explain.unreached import SkippingUnreached
 from vision_attn.explain.weighing import (
@@ -194,7 +194,12 @@ def grad_cam_classes(
     must_have(model, "cam_layer", "to_map")
     maps, reading = None, only_read(model, after=model.cam_layer, together=True)
     several = classes.ndim == 2 and classes.shape[1] > 1
-    if several and isinstance(reading, OnlyRead) and is_linear(reading.last):
+    if (
+        several
+        and isinstance(reading, OnlyRead)
+        and is_linear(reading.last)
+        and not mixes_images(reading.model)
+    ):
         maps = _from_sums(model, reading, images, classes)
     return class_maps(by_mean_gradient, model, images, classes) if maps is None else maps
 

@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.overrides import TorchFunctionMode
 
 from vision_attn.explain.call import Call
 from vision_attn.explain.ending import Enough
+from vision_attn.explain.frozen import parts_of
 from vision_attn.explain.maps import at_least_float32
 
 Tokens: TypeAlias = Float[Tensor, "batch token dim"]
@@ -183,6 +185,13 @@ def is_linear(attending: nn.Module) -> bool:
     """
     parts = list(attending.modules())[1:]
     return getattr(attending, "gate", None) is None and all(type(x) in LINEAR for x in parts)
+
+
+def mixes_images(network: nn.Module) -> bool:
+    """Tell whether a norm takes statistics of the batch in evaluation, and so of all copies."""
+    return any(
+        isinstance(part, _BatchNorm) and part.running_mean is None for part in parts_of(network)
+    )
 
 
 def _says_nothing(argument: object) -> bool:
