@@ -16,6 +16,7 @@ from vision_attn.trained import load_model
 
 ROOT = Path(__file__).parents[1]
 SCENES = "{name: scenes, image_size: 24, train: 7, valid: 13, test: 11}"
+CNN = "{name: resnet, depths: [1, 1, 1, 1], channels: [4, 4, 4, 8], stem: small}"
 TINY = f"""\
 run: RUN
 data: {SCENES}
@@ -75,6 +76,21 @@ def test_compare_puts_an_eye_into_its_tables(recipe, tmp_path):
     assert set(measured["maps"]) == {"glimpses", "random", "centre"}
     assert measured["flops"] > 0
     assert "| glimpses |" in (tmp_path / "report.md").read_text()
+
+
+def test_compare_puts_an_eye_beside_a_network_that_sees_everything(recipe, tmp_path):
+    whole = TINY.replace("{name: glimpse, glimpses: 3, size: 4, hidden: 8, first: context}", CNN)
+    whole = whole.replace("{name: glimpse, rollouts: 2, baseline: both}", "{name: classification}")
+    cnn_run = (trained(tmp_path, whole) / "run").rename(tmp_path / "cnn")
+    runs = [recipe.parent / "run", cnn_run]
+    out = tmp_path / "both"
+    arguments = ["compare", *map(str, runs), "--out", str(out), "--maps", "3", "--device", "cpu"]
+    assert main(arguments) == 0
+    found = json.loads((out / "report.json").read_text())["models"]
+    eye, cnn = (set(found[run.name]["maps"]) for run in runs)
+    assert eye == {"glimpses", "random", "centre"}
+    assert "grad_cam" in cnn
+    assert "glimpses" not in cnn
 
 
 @pytest.mark.parametrize(("tested", "words"), [(True, "11 test"), (False, "2 validation")])

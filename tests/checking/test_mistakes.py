@@ -27,8 +27,7 @@ ONE_LINE = {  # overrides of GOOD, and the one line about them
         'command line: model.init: unknown key; did you mean init? (got "runs/a")'
     ),
     "engine.parallel=ddp": (
-        "command line: engine: unknown key; did you mean train.parallel? "
-        '(got {"parallel": "ddp"})'
+        'command line: engine: unknown key; did you mean train.parallel? (got {"parallel": "ddp"})'
     ),
     "data.augment.flp=true": (
         "command line: data.augment.flp: unknown key; did you mean flip? (got true)"
