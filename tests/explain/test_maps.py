@@ -25,6 +25,13 @@ def test_upsampling_is_bilinear(size):
         torch.testing.assert_close(upsample(grids, size), expected)
 
 
+@pytest.mark.parametrize(("cells", "pixels"), [(12, 100), (14, 384), (8, 28), (8, 48)])
+def test_equal_values_stay_equal(cells, pixels):
+    levels = torch.rand(29, 1, 1, generator=torch.Generator().manual_seed(5))
+    flat = upsample(levels.expand(29, cells, cells), (pixels, pixels + 3))
+    assert torch.equal(flat, levels.expand_as(flat))
+
+
 def test_half_precision_is_widened():
     assert upsample(torch.ones(1, 2, 3, dtype=torch.bfloat16), (4, 5)).dtype == torch.float32
 
