@@ -6,8 +6,10 @@ import pytest
 import torch
 from tiny_captioner import DECODERS, NAMES, images, make
 
-from vision_attn.language.vocabulary import END
+from vision_attn.language.vocabulary import END, PAD, START, UNKNOWN
 from vision_attn.models import generate
+from vision_attn.models.decoders import Step
+from vision_attn.models.gaze import Seen
 from vision_attn.models.generate import Shelf, beam_search
 from vision_attn.models.wording import FORBIDDEN
 from vision_attn.tape import Tape
@@ -53,6 +55,26 @@ def test_a_wide_beam_finds_the_best_of_all_captions(kind, penalty):
         assert caption.ended
         assert caption.log_prob == pytest.approx(all_captions[caption.words], abs=1e-4)
         assert caption.score == pytest.approx(score(caption.words), abs=1e-4)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 2.0])
+@pytest.mark.parametrize("kind", ["soft", "transformer"])
+def test_where_nothing_ends_a_wide_beam_finds_the_best_cut_captions(kind, penalty):
+    model, picture = make(kind, sharp=4.0), images(1)
+    with torch.no_grad():
+        model.decoder.head.bias[END] = -torch.inf
+    plain = [word for word in WORDS if word != END]
+    captions = list(itertools.product(plain, repeat=3))
+    with torch.no_grad():
+        log_probs = model(picture, torch.tensor([captions])).log_softmax(-1)[0]
+    totals = log_probs.gather(2, torch.tensor(captions)[..., None])[..., 0].sum(1).tolist()
+    ranked = sorted(zip(totals, captions, strict=True), reverse=True)[:20]
+    wide = beam_search(model, picture, beams=8**2, best=20, longest=3, penalty=penalty)[0]
+    assert [caption.words for caption in wide] == [caption for _, caption in ranked]
+    for caption, (total, _) in zip(wide, ranked, strict=True):
+        assert not caption.ended
+        assert caption.log_prob == pytest.approx(total, abs=1e-4)
+        assert caption.score == pytest.approx(total / (8 / 6) ** penalty, abs=1e-4)
 
 
 @pytest.mark.parametrize("beams", [1, 3, 11, 37])
@@ -126,6 +148,42 @@ def test_stopping_early_changes_nothing(penalty, best, monkeypatch):
     assert count < sum(steps) == 16 * 12
 
 
+class Table:
+    """Say words by a table: what may follow depends on the image, the place and the word before."""
+
+    def __init__(self, rows):
+        self.rows, self.decoder = rows, self
+
+    def look_at(self, images):
+        return self
+
+    def region_grid(self, image_size):
+        return None
+
+    def keep(self, images):
+        return Table(self.rows[images])
+
+    def begin(self, sight, queries):
+        return (torch.zeros(len(sight.rows), queries, 1),)
+
+    def step(self, words, state, sight, word, manner):
+        logits = sight.rows[torch.arange(len(words))[:, None], word, words]
+        return Step(logits, state, Seen(state[0]))
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.7, 3.0])
+@pytest.mark.parametrize("best", [1, 2])
+def test_an_exact_stop_waits_for_what_a_penalty_may_still_prefer(penalty, best, monkeypatch):
+    rows = 3 * torch.randn(300, 6, 7, 7, generator=torch.Generator().manual_seed(3))
+    settings = {"beams": 2, "best": best, "longest": 6, "penalty": penalty}
+    early = beam_search(Table(rows), torch.zeros(300, 1, 1, 1), **settings)
+    monkeypatch.setattr(
+        Shelf, "closed", lambda self, images, totals, longest: torch.zeros(len(images), dtype=bool)
+    )
+    late = beam_search(Table(rows), torch.zeros(300, 1, 1, 1), **settings)
+    assert [[x.words for x in own] for own in early] == [[x.words for x in own] for own in late]
+
+
 @pytest.mark.parametrize("kind", ["local", "gumbel", "transformer"])
 def test_taking_closed_images_out_changes_nothing(kind, monkeypatch):
     model, pictures = make(kind, sharp=4.0), images(16)
@@ -184,9 +242,9 @@ def test_cut_captions_come_behind_those_that_ended():
 def test_specials_are_never_said(kind):
     model = make(kind)
     with torch.no_grad():
-        model.decoder.head.bias[FORBIDDEN] = 9.0
+        model.decoder.head.bias[[PAD, START, UNKNOWN]] = 9.0
     for captions in beam_search(model, images(2), beams=2, best=2, longest=5):
-        assert not {*FORBIDDEN} & {word for x in captions for word in x.words}
+        assert not {PAD, START, UNKNOWN} & {word for x in captions for word in x.words}
 
 
 def test_greedy_takes_the_likeliest_word_every_time():

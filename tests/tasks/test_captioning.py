@@ -26,6 +26,7 @@ from vision_attn.models.caption_config import (
     TransformerDecoderConfig,
 )
 from vision_attn.models.config import ResNetConfig
+from vision_attn.tape import Tape
 from vision_attn.tasks.caption_config import CaptioningConfig
 
 RESNET = ResNetConfig(
@@ -83,6 +84,27 @@ def test_the_loss_is_a_mean_over_captions_of_sums_over_words(data):
     torch.testing.assert_close(
         numbers["word_loss"], torch.stack(losses).sum() / batch.lengths.sum(), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("target", ["one", "share"])
+def test_looks_of_real_captions_add_up_in_the_loss(data, target):
+    task = make(data, own_words=0.0, doubly_stochastic=0.7, attention_target=target).train()
+    task.model.decoder.drop.p = 0.0
+    batch = data.train.__getitems__([(0, index) for index in range(3)])
+    words = batch.words.clone()
+    words[1, 2:] = 0  # an image with two captions only
+    loss, tape = task(batch._replace(words=words))["loss"], Tape()
+    log_probs = task.model(batch.image, words, tape).log_softmax(-1)
+    looks = tape.looks[0].unflatten(0, (3, 5)).mean(2)
+    total = 0.0
+    for image, caption in ((i, c) for i in range(3) for c in range(5 if i != 1 else 2)):
+        length = int(batch.lengths[image, caption])
+        said = words[image, caption, :length, None]
+        total -= log_probs[image, caption, :length].gather(1, said).sum()
+        wanted = 1.0 if target == "one" else length / looks.shape[-1]
+        seen = looks[image, caption, :length].sum(0)
+        total += 0.7 * ((wanted - seen) ** 2).sum()
+    torch.testing.assert_close(loss, total / 12)
 
 
 @ALL

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -247,3 +248,16 @@ def test_the_value_learns_what_is_to_come_for_each_word():
     numbers = task(batch(1))
     expected = (values - gains / ahead).square().mean()
     torch.testing.assert_close(numbers["value_error"], expected)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_the_value_learns_from_its_error_and_not_as_a_baseline(weight):
+    task = glimpsing()
+    task.config = replace(task.config, value=weight)
+    torch.manual_seed(5)
+    numbers = task(batch(3))
+    parameters = list(task.model.decoder.gaze.value.parameters())
+    found = grad(numbers["loss"], parameters, retain_graph=True)
+    for gradient, of_error in zip(found, grad(numbers["value_error"], parameters), strict=True):
+        assert of_error.abs().max() > 1e-3
+        torch.testing.assert_close(gradient, 2 * weight * of_error)  # two words a caption

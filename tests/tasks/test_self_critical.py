@@ -1,6 +1,7 @@
 """Self-critical training against all captions that can be drawn, and its baselines."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from vision_attn.models.caption_config import (
     TransformerDecoderConfig,
 )
 from vision_attn.models.config import ResNetConfig
+from vision_attn.models.generate import Caption
 from vision_attn.models.wording import FORBIDDEN
 from vision_attn.spec import Spec
 from vision_attn.tasks.caption_config import CaptioningConfig
@@ -112,12 +114,25 @@ def test_rewards_are_cider_with_the_end_as_a_word():
     assert found[0] > found[1]  # to be cut costs
 
 
-def test_leave_one_out_pays_nothing_where_all_draws_are_alike():
-    task = make(self_critical="leave_one_out", samples=3)
-    with torch.no_grad():
-        task.model.decoder.head.bias[6] = 200.0
-    numbers = task(batch(2))
-    assert numbers["loss"].item() == 0
+@pytest.mark.parametrize("baseline", ["greedy", "leave_one_out"])
+def test_drawn_captions_count_by_what_they_gain_over_the_baseline(baseline):
+    task, drawn, greedy = make(self_critical=baseline), [(4, 6, 2), (5, 2)], (6, 2)
+    task.model.sample = lambda *_, **settings: [[Caption(x, 0.0, 0.0, True) for x in drawn]]
+    task.model.search = lambda *_, **settings: [[Caption(greedy, 0.0, 0.0, True)]]
+    task.critic.config = replace(task.config, samples=2)
+    truths = references(GIVEN)
+    rewards = task.critic.rewards([drawn], truths)[0]
+    over = task.critic.rewards([[greedy]], truths)[0]
+    gained = rewards - (over if baseline == "greedy" else rewards.flip(0))
+    assert over.item() > 0
+    total = 0.0
+    for words, gain in zip(drawn, gained.tolist(), strict=True):
+        logits = task.model(PICTURE, torch.tensor([[words]]))[0, 0]
+        logits[:, FORBIDDEN] = -torch.inf
+        total += gain * logits.log_softmax(-1).gather(1, torch.tensor(words)[:, None]).sum()
+    numbers = task(batch(1))
+    torch.testing.assert_close(numbers["loss"], -total / 2)
+    torch.testing.assert_close(numbers["reward"], rewards.mean())
     assert set(numbers) == {"loss", "reward"}
 
 
