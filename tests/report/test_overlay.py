@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vision_attn.report.overlay import overlay, pictures, stretched, to_bytes
+from vision_attn.report.overlay import lit, overlay, pictures, stretched, to_bytes
 from vision_attn.spec import Spec
 
 SPEC = Spec(image_size=(5, 7), names=("a",), mean=(0.1, 0.5, 0.9), std=(0.3, 0.5, 0.2))
@@ -58,3 +58,14 @@ def test_overlay_mixes_grey_and_colour_by_opacity():
     np.testing.assert_allclose(bare, np.repeat(grey[..., None], 3, -1))
     full = overlay(picture, np.full((3, 4), 0.5), signed=True, opacity=1.0)
     np.testing.assert_allclose(full, np.full((3, 4, 3), 0.967), atol=0.01)  # white is zero
+
+
+def test_a_lit_picture_is_covered_where_its_map_is_high_and_seen_where_it_is_low():
+    picture = np.random.default_rng(0).random((3, 4, 3))
+    grey = 0.7 * (picture @ np.array([0.299, 0.587, 0.114]))
+    np.testing.assert_allclose(lit(picture, np.zeros((3, 4))), np.repeat(grey[..., None], 3, -1))
+    full = lit(picture, np.ones((3, 4)), opacity=1.0)
+    np.testing.assert_allclose(full, np.broadcast_to([0.988, 1.0, 0.645], (3, 4, 3)), atol=0.01)
+    quarter = lit(picture, np.full((3, 4), 0.25), opacity=0.6)
+    colour = lit(picture, np.full((3, 4), 0.25), opacity=2.0)  # sqrt(0.25) of 2: opaque
+    np.testing.assert_allclose(quarter, 0.7 * grey[..., None] + 0.3 * colour)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vision_attn.explain.maps import normalise
 from vision_attn.report.figures import FAINT, INK, STYLE
-from vision_attn.report.overlay import Picture, overlay
+from vision_attn.report.overlay import Picture, lit
 
 SIDE, GAP, HEAD, FOOT = 1.25, 0.06, 0.24, 0.3
 """Inches: side of a panel, space between panels, the word above it, the line below all."""
@@ -69,8 +69,7 @@ def caption_figure(picture: Picture, told: Told) -> Figure:
                 _panel(axes, picture, told.words[number - 1], INK)
                 _trail(axes, told, number - 1, picture.shape[:2])
             else:
-                colours = overlay(picture, scaled[number - 1], signed=False)
-                _panel(axes, colours, told.words[number - 1], INK)
+                _panel(axes, lit(picture, scaled[number - 1]), told.words[number - 1], INK)
                 _marks(axes, told, number - 1, picture.shape[:2])
         figure.text(GAP / size[0], 0.1 / size[1], _legend(told), color=FAINT, size=7.5)
     return figure

@@ -20,6 +20,9 @@ Pictures: TypeAlias = Float[np.ndarray, "batch height width rgb"]
 UNSIGNED, SIGNED = "inferno", "RdBu_r"
 """Colour maps: perceptually uniform; for maps with negative values diverging, white at zero."""
 
+DIM = 0.7
+"""Brightness of a grey copy under colours that do not cover it; the page has the same."""
+
 
 def pictures(images: Images, spec: Spec) -> Pictures:
     """Undo the normalisation of images and clip to [0, 1]; one channel becomes grey."""
@@ -52,6 +55,18 @@ def overlay(
     grey = picture @ np.array([0.299, 0.587, 0.114])
     colours = matplotlib.colormaps[SIGNED if signed else UNSIGNED](stretch)[..., :3]
     return (1 - opacity) * grey[..., None] + opacity * colours
+
+
+def lit(
+    picture: Picture, level: Float[np.ndarray, "height width"], opacity: float = 0.65
+) -> Picture:
+    """Lay a map in [0, 1] in colour over a grey copy, the more opaque the higher it is.
+
+    Where it is low the picture stays to be seen, as a narrow look needs it.
+    """
+    grey = DIM * picture @ np.array([0.299, 0.587, 0.114])
+    share = opacity * np.sqrt(level)[..., None]
+    return (1 - share) * grey[..., None] + share * matplotlib.colormaps[UNSIGNED](level)[..., :3]
 
 
 def rims(mask: Bool[Tensor, "height width"]) -> list[Float[np.ndarray, "point xy"]]:
