@@ -91,14 +91,22 @@ def test_blocks_of_a_transformer_are_counted_from_one():
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("resnet10t", 64), ("vit_tiny_patch16_224", 224), ("test_vit", 160)]
+    ("name", "size"),
+    [
+        ("resnet10t", (64, 96)),
+        ("regnetx_002", (64, 64)),
+        ("vit_tiny_patch16_224", (224, 224)),
+        ("vit_tiny_patch16_224", (48, 80)),
+        ("swin_tiny_patch4_window7_224", (64, 96)),
+        ("test_vit", (160, 160)),
+    ],
 )
 def test_networks_of_timm_give_regions(name, size):
-    spec = Spec(image_size=(size, size), names=SPEC.names)
+    spec = Spec(image_size=size, names=SPEC.names)
     encoder = TimmEncoder(TimmConfig(network=name), spec).eval()
-    rows, columns = encoder.region_grid((size, size))
+    rows, columns = encoder.region_grid(size)
     with torch.no_grad():
-        regions = encoder.regions(images(1, size=(size, size)))
+        regions = encoder.regions(images(1, size=size))
     assert regions.shape == (1, rows * columns, encoder.region_dim)
     assert encoder.stages
 

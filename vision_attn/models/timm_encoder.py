@@ -15,14 +15,21 @@ from vision_attn.tape import Tape
 class TimmEncoder(nn.Module):
     """Give the last feature map, or the patch tokens, of a timm network without its head.
 
-    Raises ValueError if timm does not know the network.
+    Networks of a fixed size are made for that of the images. Raises ValueError if timm does not
+    know the network, or has none of this size.
     """
 
     def __init__(self, config: TimmConfig, spec: Spec):
         super().__init__()
         try:
+            known = timm.get_pretrained_cfg(config.network)
+            sized = {"img_size": spec.image_size} if known and known.fixed_input_size else {}
             self.network = timm.create_model(
-                config.network, pretrained=config.pretrained, in_chans=spec.channels, num_classes=0
+                config.network,
+                pretrained=config.pretrained,
+                in_chans=spec.channels,
+                num_classes=0,
+                **sized,
             )
         except RuntimeError as error:
             raise ValueError(f"timm has no network {config.network}: {error}") from error
@@ -63,5 +70,6 @@ class TimmEncoder(nn.Module):
         for name in ("blocks", "stages", "layers"):
             if isinstance(found := getattr(self.network, name, None), nn.Module):
                 return list(found.children())
-        named = (getattr(self.network, f"layer{number}", None) for number in range(1, 5))
+        names = (f"{stem}{number}" for stem in ("layer", "s") for number in range(1, 5))
+        named = (getattr(self.network, name, None) for name in names)
         return [stage for stage in named if stage is not None]
