@@ -148,6 +148,29 @@ def test_captions_can_be_drawn(runs, pictures, tmp_path):
     assert len(set(texts[0])) > 1
 
 
+@pytest.mark.parametrize("kind", ["hard", "glimpse"])
+def test_looks_are_drawn_with_the_words(runs, pictures, kind, tmp_path):
+    part = "0/places" if kind == "hard" else "0/centres"
+    drawn = []
+    for seed in ("3", "3", "4"):
+        out = tmp_path / f"out{len(drawn)}"
+        options = ["--draw", "--top-k", "1", "--seed", seed, "--out", str(out)]
+        assert main(["caption", str(runs / kind), str(pictures / "one.png"), *options]) == 0
+        with np.load(out / "one.npz") as looks:
+            drawn.append(looks[part])
+            likeliest = looks["0/weights"].argmax(-1) if kind == "hard" else None
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    assert likeliest is None or (drawn[2] != likeliest).any()
+
+
+def test_captions_lie_in_the_run_unless_another_folder_is_named(runs, pictures, capsys):
+    assert main(["caption", str(runs / "soft"), str(pictures / "one.png")]) == 0
+    told = capsys.readouterr().out
+    assert f"captions: {runs / 'soft' / 'captions' / 'captions.jsonl'}" in told
+    assert (runs / "soft" / "captions" / "one.png").exists()
+
+
 def test_captioners_are_put_side_by_side(runs, tmp_path, capsys, monkeypatch):
     arguments = ["compare", str(runs / "soft"), str(runs / "glimpse"), "--out", str(tmp_path)]
     assert main(arguments) == 0

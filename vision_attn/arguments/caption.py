@@ -13,12 +13,18 @@ def add_caption(commands: Any) -> None:
     parser = commands.add_parser("caption", help="caption images, with a map for every word")
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of a captioner")
     add_sources(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder of figures and lines")
+    parser.add_argument(
+        "--out", type=Path, help="folder of figures and lines (default: RUN/captions)"
+    )
     parser.add_argument("--best", type=positive, default=1, help="captions an image (default 1)")
     parser.add_argument("--longest", type=positive, default=30, help="words (default 30)")
     parser.add_argument("--beams", type=positive, help="width of the search (default 5)")
     parser.add_argument("--penalty", type=float, help="length penalty of the search (default 0)")
-    parser.add_argument("--draw", action="store_true", help="draw words instead of searching")
+    parser.add_argument(
+        "--draw",
+        action="store_true",
+        help="draw words, and where hard looks and glimpses go, instead of searching",
+    )
     parser.add_argument("--temperature", type=float, help="of the draw (default 1)")
     parser.add_argument("--top-k", type=positive, help="draw among so many words")
     parser.add_argument("--top-p", type=float, help="draw among the fewest words of this share")
@@ -29,16 +35,16 @@ def add_caption(commands: Any) -> None:
     def run(chosen: argparse.Namespace) -> None:
         from vision_attn.explaining.captions import Captioned, caption
 
-        found_by = way(chosen)
+        found_by, out = way(chosen), chosen.out or chosen.run / "captions"
         places = {"limit": chosen.limit, "batch_size": chosen.batch_size, "device": chosen.device}
-        for found in caption(chosen.run, chosen.sources, chosen.out, way=found_by, **places):
+        for found in caption(chosen.run, chosen.sources, out, way=found_by, **places):
             if not isinstance(found, Captioned):
                 print(f"{found.path}: {found.reason}", file=sys.stderr)
                 continue
             for text, own in zip(found.texts, found.captions, strict=True):
                 print(f"{found.image}: {text} ({own.log_prob:.2f})")
-        print(f"captions: {chosen.out / 'captions.jsonl'}")
-        if (page := chosen.out / "report.html").exists():
+        print(f"captions: {out / 'captions.jsonl'}")
+        if (page := out / "report.html").exists():
             print(f"report: {page}")
 
     parser.set_defaults(run_command=run)

@@ -1,4 +1,4 @@
-"""How captions are found: by a search for the likeliest, or by drawing words."""
+"""How captions are found: by a search for the likeliest, or by drawing words and looks."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from vision_attn.models.captioner import Captioner
+from vision_attn.models.gaze import Manner
 from vision_attn.models.generate import Caption, Images
 
 
@@ -29,7 +30,10 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """Draw captions word by word; see `sampling.sample`."""
+    """Draw captions word by word; see `sampling.sample`.
+
+    Looks that are drawn in training are drawn as at its end.
+    """
 
     best: int = 1
     """Captions an image."""
@@ -42,9 +46,12 @@ class Draws:
     def __call__(self, model: Captioner, images: Images, batch: int) -> list[list[Caption]]:
         """Give the captions of every image in the order they were drawn; batches count from 0."""
         state = int(np.random.SeedSequence([self.seed, batch]).generate_state(1)[0])
+        generator = torch.Generator(images.device).manual_seed(state)
+        model.anneal(1.0)
         return model.sample(
             images,
-            generator=torch.Generator(images.device).manual_seed(state),
+            generator=generator,
+            manner=Manner(draws=True, generator=generator),
             samples=self.best,
             temperature=self.temperature,
             top_k=self.top_k,
