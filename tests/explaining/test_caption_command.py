@@ -1,6 +1,7 @@
 """`vision-attn caption` and `evaluate` on runs of captioners, from recipe to figure."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,9 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("captioners")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VISION_ATTN_CACHE", str(folder / "cache"))
+        # Java would take longer than all the rest.
+        program = nullcontext(lambda candidates, references: len(candidates) / 16)
+        patch.setattr("vision_attn.commands.evaluate.meteor_program", lambda: program)
         patch.syspath_prepend(ROOT)
         import train
 
@@ -220,11 +224,13 @@ def test_evaluate_scores_a_run_of_captions(runs, kind, capsys):
     assert {"bleu4", "cider_d", "rouge_l", "exact", "word_loss"} <= set(numbers)
     for row in ("constant", "retrieval", "human"):
         assert 0 <= numbers[f"{row}_cider_d"] <= 10
+        assert numbers[f"{row}_meteor"] == numbers["meteor"] == 0.25
     told = capsys.readouterr().out
     assert f"test cider_d = {numbers['cider_d']:.6g}" in told
     report = runs / kind / "evaluation" / "test" / "report.md"
     assert f"report: {report}" in told
     text = report.read_text()
+    assert "| BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | METEOR | METEOR, exact and stem |" in text
     for row in (f"| {kind} |", "| *one caption for all* |", "| *nearest by colour* |"):
         assert row in text
     assert "The look of a word is the one before it is said" in " ".join(text.split())

@@ -1,6 +1,5 @@
 import os
 import shutil
-import subprocess
 from itertools import product
 from pathlib import Path
 
@@ -8,7 +7,9 @@ import numpy as np
 import pycocoevalcap.meteor.meteor as oracle
 import pytest
 
+from vision_attn.language import meteor_program as module
 from vision_attn.language.meteor import STEM, align, meteor_exact_stem, stem
+from vision_attn.language.meteor_program import Meteor, meteor_program
 
 WORDS = ("a", "man", "the", "hats", "hat", "walking", "dogs", "walked", "dog")
 
@@ -66,32 +67,6 @@ def test_alignments_are_the_best_of_all(seed: int):
     assert STEM == 1 - 0.4
 
 
-def jar(
-    candidates: list[list[str]], references: list[list[list[str]]]
-) -> tuple[list[float], float]:
-    """Score with the Java program, its synonyms and paraphrases left out."""
-    folder = Path(oracle.__file__).parent
-    command = ["java", "-jar", oracle.METEOR_JAR, "-", "-", "-stdio", "-l", "en"]
-    command += ["-m", "exact stem", "-w", f"1.0 {STEM}"]
-    lines = [
-        " ||| ".join(["SCORE", *(" ".join(x) for x in captions), " ".join(candidate)])
-        for candidate, captions in zip(candidates, references, strict=True)
-    ]
-    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=folder, **pipe) as java:
-        assert java.stdin
-        assert java.stdout
-        counts = []
-        for line in lines:
-            print(line, file=java.stdin, flush=True)
-            counts.append(java.stdout.readline().strip())
-        print(" ||| ".join(["EVAL", *counts]), file=java.stdin, flush=True)
-        each = [float(java.stdout.readline()) for _ in lines]
-        total = float(java.stdout.readline())
-        java.stdin.close()
-    return each, total
-
-
 def real() -> tuple[list[list[str]], list[list[list[str]]]]:
     """Take captions of 300 images: the first of the same or the next image against four."""
     root = os.environ.get("VISION_ATTN_DATA") or Path(__file__).parents[2].parent / "shared/data"
@@ -104,11 +79,50 @@ def real() -> tuple[list[list[str]], list[list[list[str]]]]:
     return [images[i + i % 2 * (i < 299)][0] for i in range(300)], [x[1:] for x in images]
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="java is not installed")
+needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="java is not installed")
+
+
+@needs_java
 def test_the_java_program_agrees():
     candidates, references = real()
-    each, total = jar(candidates, references)
+    jar = Path(oracle.__file__).parent / oracle.METEOR_JAR
+    java = Meteor(jar, "-m", "exact stem", "-w", f"1.0 {STEM}")
+    each, total = java.scores(candidates, references)
+    java.close()
     ours = [meteor_exact_stem([c], [r]) for c, r in zip(candidates, references, strict=True)]
     same = sum(abs(a - b) < 1e-6 for a, b in zip(ours, each, strict=True))
     assert same >= 0.9 * len(each)  # it drops some stem matches of words with several partners
     assert meteor_exact_stem(candidates, references) == pytest.approx(total, abs=1e-3)
+
+
+@needs_java
+def test_the_program_also_counts_synonyms():
+    candidates = [["a", "large", "dog"], ["a", "cat"], []]
+    references = [[["a", "bird"], ["a", "big", "dog"]], [["a", "cat"]], [["a", "cow"]]]
+    # Without paraphrases, which take long to read.
+    with meteor_program("-m", "exact stem synonym", "-w", f"1.0 {STEM} 0.8") as meteor:
+        assert meteor is not None
+        (synonym, same, nothing), total = meteor.scores(candidates, references)
+        assert meteor(candidates, references) == total
+        with pytest.raises(ValueError, match="got 1 candidates for 3 images"):
+            meteor(candidates[:1], references)
+    assert meteor_exact_stem(candidates[:1], references[:1]) + 0.2 < synonym < 1
+    assert (same, nothing) == (1, 0)
+    assert 0 < total < 1
+    assert meteor.java.returncode == 0
+
+
+def test_without_java_there_is_no_program(monkeypatch):
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    with meteor_program() as meteor:
+        assert meteor is None
+
+
+def test_a_program_that_does_not_answer_is_told(tmp_path, monkeypatch):
+    (tmp_path / "java").write_text("#!/bin/sh\nread line\n")
+    (tmp_path / "java").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    java = Meteor(tmp_path / "none.jar")
+    with pytest.raises(ValueError, match="must answer, got nothing from java -Xmx2G -jar"):
+        java([["a"]], [[["a"]]])
+    java.close()

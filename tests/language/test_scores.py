@@ -102,6 +102,12 @@ def test_numbers_score_as_words_do():
     np.testing.assert_allclose(ours, CiderD(captions.references).scores(*captions))
 
 
+def test_the_program_of_meteor_is_asked_where_it_is_given():
+    captions = drawn(2)
+    found = scores(*captions, meteor=lambda *given: 0.25 if given == tuple(captions) else 0.0)
+    assert found == scores(*captions) | {"meteor": 0.25}
+
+
 def test_diversity_counts_captions_and_words():
     captions = [["a", "dog"], ["a", "cat"], ["a", "dog"], []]
     assert diversity(captions, 12) == {"distinct_captions": 0.75, "words_used": 0.25}

@@ -15,6 +15,7 @@ from vision_attn.data.loader import share
 from vision_attn.data.splits import SplitName
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import fresh, replace
+from vision_attn.language.meteor_program import meteor_program
 from vision_attn.recipe import Recipe
 from vision_attn.recorded import CONFIG, open_run, read_past, recipe_of
 from vision_attn.report.captioners import Measured, compare_captioners
@@ -56,20 +57,24 @@ def measure(
 
     `overrides` change the recipe, for data that has moved. `split` is that of the test, or of
     validation where the data has no other, unless given. Captions of images come with the scores
-    of what costs nothing: a constant caption, a neighbour's, another person's. Writes
-    evaluation-SPLIT.json. Raises ValueError if the data's preprocessing is not the one the weights
-    were trained with.
+    of what costs nothing: a constant caption, a neighbour's, another person's, all of them also by
+    METEOR's own program where it is installed. Writes evaluation-SPLIT.json. Raises ValueError if
+    the data's preprocessing is not the one the weights were trained with.
     """
     recipe = recipe_of(folder, *overrides)
     model, spec = load_model(folder)
     data = open_data(recipe, spec)
     split, source, _ = take(data, split, folder)
-    task = recipe.task.build(model, spec).to(find(device).device)
-    numbers = task.evaluate(share(source, batch_size, workers=recipe.data.workers))
+    task: Any = recipe.task.build(model, spec).to(find(device).device)
+    batches = share(source, batch_size, workers=recipe.data.workers)
     if isinstance(recipe.data, CaptionsConfig | SceneCaptionsConfig):
         train: Any = data.train
-        rows = free_rows(train, source)
+        with meteor_program() as meteor:
+            numbers = task.evaluate(batches, meteor)
+            rows = free_rows(train, source, meteor)
         numbers |= {f"{row}_{name}": x for row, own in rows.items() for name, x in own.items()}
+    else:
+        numbers = task.evaluate(batches)
     _keep(numbers, folder, split)
     return Evaluated(split, numbers, None)
 

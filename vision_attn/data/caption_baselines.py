@@ -12,7 +12,7 @@ from torch import Tensor
 from vision_attn.language.bleu import SMALL, TINY, clipped
 from vision_attn.language.cider import CiderD
 from vision_attn.language.ngrams import LONGEST, ngrams
-from vision_attn.language.scores import scores
+from vision_attn.language.scores import Scorer, scores
 
 Words: TypeAlias = list[str]
 BINS = 8
@@ -35,7 +35,9 @@ class Captions(Protocol):
         """Give the words of all captions of all images, in order."""
 
 
-def free_rows(train: Captions, valid: Captions) -> dict[str, dict[str, float]]:
+def free_rows(
+    train: Captions, valid: Captions, meteor: Scorer | None = None
+) -> dict[str, dict[str, float]]:
     """Score what needs no network on a split: the rows `constant`, `retrieval` and `human`.
 
     `human` holds the first caption of an image against the others, one reference less than the
@@ -49,11 +51,11 @@ def free_rows(train: Captions, valid: Captions) -> dict[str, dict[str, float]]:
     cider = CiderD(known)
     retrieved = [typical(known[i], cider) for i in nearest]
     rows = {
-        "constant": scores([constant] * len(references), references),
-        "retrieval": scores(retrieved, references),
+        "constant": scores([constant] * len(references), references, meteor),
+        "retrieval": scores(retrieved, references, meteor),
     }
     if several := [captions for captions in references if len(captions) > 1]:
-        rows["human"] = scores([x[0] for x in several], [x[1:] for x in several])
+        rows["human"] = scores([x[0] for x in several], [x[1:] for x in several], meteor)
     return rows
 
 

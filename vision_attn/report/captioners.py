@@ -18,7 +18,10 @@ FREE = {
 """Rows that cost nothing, by the prefix of their numbers."""
 LANGUAGE = {  # number: heading, factor
     "bleu1": ("BLEU-1", 100),
+    "bleu2": ("BLEU-2", 100),
+    "bleu3": ("BLEU-3", 100),
     "bleu4": ("BLEU-4", 100),
+    "meteor": ("METEOR", 100),
     "meteor_exact_stem": ("METEOR, exact and stem", 100),
     "rouge_l": ("ROUGE-L", 100),
     "cider_d": ("CIDEr-D", 100),
@@ -138,18 +141,19 @@ def document(groups: Sequence[Group], split: str, command: str) -> str:
 def language_rows(groups: Sequence[Group]) -> list[list[str]]:
     """Give a row for each group, and one for each way to get captions for nothing."""
     one = groups[0].runs[0].numbers
-    rows = [["", "runs", "training s", *(heading for heading, _ in LANGUAGE.values())]]
+    shown = {k: x for k, x in LANGUAGE.items() if any(group.values(k) for group in groups)}
+    rows = [["", "runs", "training s", *(heading for heading, _ in shown.values())]]
     for group in groups:
         seconds = cell([train_seconds(run.run) or 0.0 for run in group.runs], "{:,.0f}".format)
         scores = (
             cell([factor * x for x in group.values(name)], "{:.1f}".format)
-            for name, (_, factor) in LANGUAGE.items()
+            for name, (_, factor) in shown.items()
         )
         rows.append([title(group.name), f"{len(group.runs)}", seconds, *scores])
     for prefix, name in FREE.items():
-        found = {k: one[f"{prefix}_{k}"] for k in LANGUAGE if f"{prefix}_{k}" in one}
+        found = {k: one[f"{prefix}_{k}"] for k in shown if f"{prefix}_{k}" in one}
         scores = (
-            f"{factor * found[k]:.1f}" if k in found else "" for k, (_, factor) in LANGUAGE.items()
+            f"{factor * found[k]:.1f}" if k in found else "" for k, (_, factor) in shown.items()
         )
         if found:
             rows.append([f"*{name}*", "", "", *scores])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vision_attn.attention.look import entropy
 from vision_attn.data.batch import Captioned, to
-from vision_attn.language.scores import diversity, scores
+from vision_attn.language.scores import Scorer, diversity, scores
 from vision_attn.language.tokens import tokens
 from vision_attn.language.vocabulary import PAD, SPECIALS, Vocabulary
 from vision_attn.spec import Spec
@@ -128,12 +128,15 @@ class Captioning(Task):
         rollouts = self.config.rollouts
         return over_others(gains, rollouts) * counted if rollouts > 1 else None
 
-    def evaluate(self, batches: Iterable[Captioned]) -> dict[str, float]:
+    def evaluate(
+        self, batches: Iterable[Captioned], meteor: Scorer | None = None
+    ) -> dict[str, float]:
         """Let the model caption every image by itself, and score that over all ranks.
 
-        Gives the language scores, the loss of given words, how varied captions are and which share
-        is word for word a given one (`exact`). Where scenes are known, `exact` is the share that is
-        true instead, and there is also where looks fell.
+        Gives the language scores, with that of METEOR's own program where it is given, the loss of
+        given words, how varied captions are and which share is word for word a given one (`exact`).
+        Where scenes are known, `exact` is the share that is true instead, and there is also where
+        looks fell.
         """
         device = next(self.parameters()).device
         told: list[tuple[list[str], list[list[str]]]] = []
@@ -152,7 +155,7 @@ class Captioning(Task):
                     told.append((words, [tokens(text) for text in batch.texts[place]]))
                     if batch.scenes:
                         judge.hear(caption, words, batch.scenes[place])
-        found = self._numbers(gathered(told), gathered(losses))
+        found = self._numbers(gathered(told), gathered(losses), meteor)
         if true := gathered(judge.true):
             found["exact"] = sum(true) / len(true)
             found |= summarised(gathered(judge.rows))
@@ -164,12 +167,15 @@ class Captioning(Task):
         return self(batch)["word_loss"].item() * count, count
 
     def _numbers(
-        self, told: list[tuple[list[str], list[list[str]]]], losses: list[tuple[float, int]]
+        self,
+        told: list[tuple[list[str], list[list[str]]]],
+        losses: list[tuple[float, int]],
+        meteor: Scorer | None,
     ) -> dict[str, float]:
         if not told:
             raise ValueError("evaluation needs at least one image, got an empty split")
         candidates, references = [x for x, _ in told], [x for _, x in told]
-        found = scores(candidates, references)
+        found = scores(candidates, references, meteor)
         found |= diversity(candidates, len(self.vocabulary) - len(SPECIALS))
         found["word_loss"] = sum(x for x, _ in losses) / sum(n for _, n in losses)
         found["words"] = sum(map(len, candidates)) / len(candidates)
