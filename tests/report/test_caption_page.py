@@ -93,7 +93,7 @@ def test_a_word_shows_where_was_looked_for_it(images, glimpses, tmp_path):
         assert red(60, 100) > red(400, 100) + 50
         opened.hover("p.caption span", 1)
         assert opened.run(LINE) == 'before "<b>"'
-        assert red(60, 100) < red(400, 100) - 30
+        assert red(60, 100) < red(400, 100) - 20
         opened.hover("h1")
         assert opened.run(LINE) == ""
         assert red(60, 100) == red(400, 100)

@@ -62,7 +62,7 @@ def test_overlay_mixes_grey_and_colour_by_opacity():
 
 def test_a_lit_picture_is_covered_where_its_map_is_high_and_seen_where_it_is_low():
     picture = np.random.default_rng(0).random((3, 4, 3))
-    grey = 0.7 * (picture @ np.array([0.299, 0.587, 0.114]))
+    grey = picture @ np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(lit(picture, np.zeros((3, 4))), np.repeat(grey[..., None], 3, -1))
     full = lit(picture, np.ones((3, 4)), opacity=1.0)
     np.testing.assert_allclose(full, np.broadcast_to([0.988, 1.0, 0.645], (3, 4, 3)), atol=0.01)

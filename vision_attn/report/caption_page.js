@@ -1,5 +1,4 @@
 const SIDE = 448;  // drawn pixels of a picture's longer side
-const DIM = 0.7;  // brightness of the grey copy under a look, as in the figures
 const state = { image: 0, opacity: 0.65, caption: 0, word: null, held: false };
 let canvas, ground, line;
 
@@ -29,7 +28,7 @@ function paint(pen, caption) {
   const greyness = Math.min(1, state.opacity / 0.3), first = state.word * rows * columns;
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++, at += 4) {
-      const grey = DIM * (0.299 * from[at] + 0.587 * from[at + 1] + 0.114 * from[at + 2]);
+      const grey = 0.299 * from[at] + 0.587 * from[at + 1] + 0.114 * from[at + 2];
       const level = sample(values, first, caption.shape, (x + 0.5) / width, (y + 0.5) / height);
       const share = state.opacity * Math.sqrt(level / 255);
       for (let c = 0; c < 3; c++) {

@@ -20,9 +20,6 @@ Pictures: TypeAlias = Float[np.ndarray, "batch height width rgb"]
 UNSIGNED, SIGNED = "inferno", "RdBu_r"
 """Colour maps: perceptually uniform; for maps with negative values diverging, white at zero."""
 
-DIM = 0.7
-"""Brightness of a grey copy under colours that do not cover it; the page has the same."""
-
 
 def pictures(images: Images, spec: Spec) -> Pictures:
     """Undo the normalisation of images and clip to [0, 1]; one channel becomes grey."""
@@ -64,7 +61,7 @@ def lit(
 
     Where it is low the picture stays to be seen, as a narrow look needs it.
     """
-    grey = DIM * picture @ np.array([0.299, 0.587, 0.114])
+    grey = picture @ np.array([0.299, 0.587, 0.114])
     share = opacity * np.sqrt(level)[..., None]
     return (1 - share) * grey[..., None] + share * matplotlib.colormaps[UNSIGNED](level)[..., :3]
 
