@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny_subjects import SPEC, subject  # noqa: F401  # the fixtures' own builder
@@ -69,13 +70,17 @@ def test_heat_counts_places_where_they_are():
 def test_places_are_drawn_together_and_for_every_glimpse():
     centres = torch.zeros(7, 3, 2)
     centres[:, 1] = 1.0
-    figure = place_figure(Habits(centres, torch.zeros(3), torch.full((7,), 3)))
+    centres[0, 2] = -1.0  # never visited: this image was seen enough after two
+    taken = torch.tensor([2, *[3] * 6])
+    figure = place_figure(Habits(centres, torch.zeros(3), taken))
     together, *single, border = figure.axes
     assert together.get_title() == "after the first"
-    assert together.images[0].get_array().max() == 0.5  # glimpses 2 and 3 lie at two places
+    seen = together.images[0].get_array()
+    np.testing.assert_allclose(seen[-1, -1], 7 / 13)
+    np.testing.assert_allclose(seen.max() + seen[12, 12], 1)  # glimpses 2 and 3 lie at two places
     assert [ax.get_title() for ax in single] == ["glimpse 1", "glimpse 2", "glimpse 3"]
     assert figure.axes[2].images[0].get_array()[-1, -1] == 1
-    assert "50.0 % of the places after the first lie at the border" in figure._supxlabel.get_text()
+    assert "53.8 % of the places after the first lie at the border" in figure._supxlabel.get_text()
     bars = {int(bar.get_x() + 0.5): bar.get_height() for bar in border.patches}
     assert bars == {2: 100, 3: 0}
     assert (border.get_xlabel(), border.get_ylabel()) == ("glimpse", "images, %")

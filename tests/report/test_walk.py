@@ -6,7 +6,7 @@ import torch
 from vision_attn.data.batch import Labelled
 from vision_attn.models.config import ResNetConfig
 from vision_attn.models.glimpse_config import GlimpseConfig
-from vision_attn.report.walk import habits, multiply_adds, walk
+from vision_attn.report.walk import Habits, habits, multiply_adds, walk
 from vision_attn.spec import Spec
 from vision_attn.tape import Tape
 
@@ -48,6 +48,15 @@ def test_habits_add_up_over_batches():
     assert found.hits.tolist() == (whole.answers.argmax(-1) == LABELS[:, None]).sum(0).tolist()
     edge = [(place.abs() >= 0.95).any() for walk in whole.centres for place in walk[1:]]
     assert found.border == pytest.approx(sum(edge) / len(edge))
+
+
+def test_places_after_the_network_had_enough_are_not_visited():
+    centres = torch.zeros(3, 3, 2)
+    centres[:2, 1, 0], centres[0, 2, 1] = 1.0, -1.0
+    found = Habits(centres, torch.zeros(3), torch.tensor([2, 3, 1]))
+    assert found.borders.tolist() == [0, 1, 0]
+    assert found.border == pytest.approx(2 / 3)
+    assert Habits(centres[:, :1], torch.zeros(1), torch.ones(3)).border == 0
 
 
 def test_multiply_adds_are_those_of_the_matrices():

@@ -154,7 +154,9 @@ def place_figure(found: Habits) -> Figure:
     with rc_context(STYLE):
         figure = Figure(figsize=(1.35 * (steps + 1) + 2.9, 2.2), layout="constrained")
         *axes, last = figure.subplots(1, steps + 2, width_ratios=[1] * (steps + 1) + [2])
-        groups = [found.centres[:, 1:].flatten(0, 1), *found.centres.unbind(1)]
+        later = found.centres[:, 1:][found.visited[:, 1:]]
+        each = zip(found.centres.unbind(1), found.visited.unbind(1), strict=True)
+        groups = [later, *(centres[visited] for centres, visited in each)]
         for number, (ax, centres) in enumerate(zip(axes, groups, strict=True)):
             ax.imshow(heat(centres).numpy(), cmap=UNSIGNED, vmin=0, extent=(-1, 1, 1, -1))
             ax.set_title(f"glimpse {number}" if number else "after the first", size=8, color=INK)

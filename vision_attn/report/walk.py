@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -63,15 +63,23 @@ class Habits(NamedTuple):
     taken: Int[Tensor, " image"]
 
     @property
+    def visited(self) -> Bool[Tensor, "image step"]:
+        """Tell which glimpses were taken before the network had enough."""
+        return torch.arange(self.centres.shape[1]) < self.taken[:, None]
+
+    @property
     def borders(self) -> Float[Tensor, " step"]:
-        """Give the share of places that lie at the border, for every glimpse."""
-        return (self.centres.abs().amax(-1) >= BORDER).float().mean(0)
+        """Give the share of visited places that lie at the border, for every glimpse."""
+        return self._far.sum(0) / self.visited.sum(0).clamp_min(1)
 
     @property
     def border(self) -> float:
-        """Give the share of places after the first that lie at the border."""
-        later = self.borders[1:]
-        return later.mean().item() if later.numel() else 0.0
+        """Give the share of visited places after the first that lie at the border."""
+        return (self._far[:, 1:].sum() / self.visited[:, 1:].sum().clamp_min(1)).item()
+
+    @property
+    def _far(self) -> Bool[Tensor, "image step"]:
+        return self.visited & (self.centres.abs().amax(-1) >= BORDER)
 
 
 def habits(model: Any, batches: Iterable[Labelled]) -> Habits:
