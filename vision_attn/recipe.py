@@ -16,7 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validat
 
 from vision_attn.checking.caption_rules import captions_go_together, looks_take_settings
 from vision_attn.checking.entries import Entries
-from vision_attn.checking.glimpse_rules import eyes_take_settings, glimpses_go_together, unheeded
+from vision_attn.checking.glimpse_rules import (
+    eyes_take_settings,
+    glimpses_go_together,
+    grounds,
+    unheeded,
+)
 from vision_attn.checking.mistakes import Sections, check
 from vision_attn.checking.nested import choices
 from vision_attn.checking.settings import Setting, alternatives, settings, table, written
@@ -262,6 +267,7 @@ def remarks(recipe: Recipe) -> Iterator[str]:
         yield f"tune.name: {recipe.tune.name} keeps weights that are random; set init to good ones"
     if isinstance(recipe.model, GlimpseConfig) and isinstance(recipe.task, GlimpseTaskConfig):
         yield from unheeded(recipe.model, recipe.task)
+        yield from grounds(recipe.data)
     if isinstance(recipe.model, ViTConfig) and not isinstance(recipe.data, SequencesConfig):
         side = recipe.data.image_size
         patch_size = recipe.model.patch_size_for((side, side))

@@ -58,3 +58,11 @@ def test_settings_of_rewards_may_stay_where_nothing_learns_from_them(tmp_path, p
     assert said == (
         f"task.baseline, task.normalise: unused, since policy={policy} learns from no rewards"
     )
+
+
+def test_a_ground_that_tells_of_the_border_is_remarked(tmp_path):
+    path, digits = write(tmp_path), f"data={{name: mnist, root: {tmp_path}}}"
+    (said,) = remarks(read(path, digits))
+    assert said.startswith("data.name: the black of mnist is not 0 once a mean is subtracted")
+    assert said.endswith("set data.mean=[0], or take data.name=canvas data.source=mnist")
+    assert not list(remarks(read(path, digits, "data.mean=[0]")))

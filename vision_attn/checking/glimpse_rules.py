@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+from vision_attn.data.public_config import FashionMnistConfig, MnistConfig
 from vision_attn.models.glimpse_config import SAMPLED, GlimpseConfig
 from vision_attn.tasks.glimpse_config import GlimpseTaskConfig
 
@@ -51,3 +52,13 @@ def unheeded(model: GlimpseConfig, task: GlimpseTaskConfig) -> Iterator[str]:
     if names:
         listed = ", ".join(f"task.{name}" for name in names)
         yield f"{listed}: unused, since policy={model.policy} learns from no rewards"
+
+
+def grounds(data: Any) -> Iterator[str]:
+    """Say where the ground of pictures tells the eye where they end: beyond them it sees 0."""
+    if isinstance(data, MnistConfig | FashionMnistConfig) and (data.mean is None or any(data.mean)):
+        yield (
+            f"data.name: the black of {data.name} is not 0 once a mean is subtracted, but beyond "
+            f"the border a glimpse sees 0, which tells it where it is; set data.mean=[0], or take "
+            f"data.name=canvas data.source={data.name}"
+        )
