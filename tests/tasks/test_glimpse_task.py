@@ -116,6 +116,32 @@ def test_policy_learns_from_rewards_and_value_head_from_what_came():
     torch.testing.assert_close(task(batch)["loss"], expected - chosen)
 
 
+def test_every_setting_of_rewards_has_its_part_in_the_loss():
+    """And gradients pass neither through a reward nor, into the value head, through a baseline."""
+    settings = {"answers": "all", "reward": "likelihood", "rollouts": 2, "baseline": "both"}
+    weights = {"policy_weight": 0.3, "value_weight": 0.7}
+    task, batch, tape = make_task(**settings, **weights, normalise=True), make_batch(5), Tape()
+    torch.manual_seed(2)
+    task.model(batch.images.repeat_interleave(2, 0), tape)
+    labels = batch.labels.repeat_interleave(2)
+    losses = torch.stack([F.cross_entropy(x, labels, reduction="none") / 3 for x in tape.answers])
+    # The first place is given: the second can still change two answers, the third one.
+    returns = -torch.stack([losses[1] + losses[2], losses[2]], 1).detach()
+    values = torch.stack(tape.values, 1)
+    over = (returns - values).detach()
+    over = over - over.unflatten(0, (5, 2)).flip(1).flatten(0, 1)  # what the other rollout had
+    advantages = over / over.square().mean().sqrt()
+    chosen = (torch.stack(tape.log_probs, 1) * advantages).sum(1).mean()
+    expected = losses.sum(0).mean() + 0.7 * F.mse_loss(values, returns) - 0.3 * chosen
+    torch.manual_seed(2)
+    found = task(batch)["loss"]
+    torch.testing.assert_close(found, expected)
+    parameters = list(task.parameters())
+    gradients = (torch.autograd.grad(loss, parameters) for loss in (found, expected))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_images_are_seen_through_several_rollouts_side_by_side():
     task, batch = make_task(rollouts=3, baseline="rollouts", normalise=True), make_batch(5)
     seen = []
@@ -128,17 +154,18 @@ def test_stopping_weighs_answers_and_has_its_price():
     task, batch = make_task({"policy": "centre", "stop": True}, cost=0.1), make_batch(5)
     tape = Tape()
     task.model(batch.images, tape)
-    expected = 0.0
+    expected, taken = 0.0, 0
     for image in range(5):
         going = 1.0
         for step in range(3):
+            taken += going >= 0.5
             stop = tape.stops[step][image].item() if step < 2 else 1.0
             loss = F.cross_entropy(tape.answers[step][image], batch.labels[image]).item()
             expected += going * stop * (loss + 0.1 * (step + 1)) / 5
             going *= 1 - stop
     assert task(batch)["loss"].item() == pytest.approx(expected, rel=1e-5)
     numbers = task.evaluate([batch])
-    assert 1 <= numbers["glimpses"] <= 3
+    assert numbers["glimpses"] == pytest.approx(taken / 5)
 
 
 def test_entropy_is_rewarded_where_places_can_be_listed():
