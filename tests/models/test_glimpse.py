@@ -58,6 +58,16 @@ def test_convolutions_may_see_what_the_retina_has(policy):
     assert all(x.abs().sum() > 0 for x in torch.autograd.grad(loss, [first.weight, last.weight]))
 
 
+@pytest.mark.parametrize("channels", [(), (4,)])
+def test_a_sensor_joins_what_and_where(channels):
+    draw = torch.Generator().manual_seed(1)
+    given = torch.randn(7, 2, 3, 3, generator=draw), torch.randn(7, 2, generator=draw)
+    for part in given:
+        part.requires_grad_()
+    seen = build(channels=channels).sensor(*given)
+    assert all(part.abs().sum() > 0 for part in torch.autograd.grad(seen.sum(), given))
+
+
 @pytest.mark.parametrize("policy", SAMPLED)
 def test_cross_entropy_never_reaches_the_policy_and_rewards_do(policy):
     network = build(policy=policy, first="context", scales=2)

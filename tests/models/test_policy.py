@@ -111,6 +111,21 @@ def test_a_pathwise_categorical_place_is_hard_forward_and_soft_backward():
     assert policy.score.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("progress", [0.0, 1.0])
+def test_a_pathwise_categorical_gradient_is_that_of_a_softmax_at_its_temperature(progress):
+    policy, states = make(Categorical, temperature_final=0.3), STATES.double()
+    policy.pathwise = True
+    policy.anneal(progress)
+    torch.manual_seed(5)
+    (found,) = torch.autograd.grad(policy(states).centre[:, 0].sum(), policy.score.bias)
+    torch.manual_seed(5)
+    noise = -torch.empty(11, 1, 9).exponential_()[:, 0].log()
+    noisy = policy.score(states).float().log_softmax(1) + noise
+    relaxed = (noisy / 0.3**progress).softmax(1) @ policy.places[:, 0].float()
+    (expected,) = torch.autograd.grad(relaxed.sum(), policy.score.bias)
+    torch.testing.assert_close(found, expected)
+
+
 def test_spread_and_temperature_fall_by_equal_factors():
     gaussian, categorical = make(Gaussian, sigma=0.4, sigma_final=0.1), make(Categorical)
     for progress, sigma, temperature in ((0, 0.4, 1.0), (0.5, 0.2, 0.5**0.5), (1, 0.1, 0.5)):

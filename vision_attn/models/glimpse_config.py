@@ -50,7 +50,8 @@ class GlimpseConfig(Config):
     grid: int = 8
     """Places a side that a categorical policy chooses from."""
     temperature_final: float = 0.5
-    """Where the temperature of a categorical policy's pathwise gradient ends; it begins at 1."""
+    """Where the temperature of a categorical policy's pathwise gradient is at the end of the
+    training, falling from 1 by equal factors."""
     core: Literal["rnn", "lstm", "transformer"] = "lstm"
     """What joins the glimpses; the transformer looks back at all of them."""
     hidden: int = 256
