@@ -135,6 +135,7 @@ def test_canvases_are_a_function_of_seed_epoch_and_index(root):
     assert torch.equal(images[3], first.train.images([(1, 5)])[0])
     other = CanvasConfig(root=root, image_size=50, clutter=4, seed=1).build()
     assert not torch.equal(images, other.train.images(some))
+    assert (first.train._draws([(0, 5)]) != first.valid._draws([(0, 5)])).all()
 
 
 def test_training_never_repeats_unless_asked_and_evaluation_always_does(root):
@@ -165,11 +166,13 @@ def test_pieces_never_come_from_the_picture_they_lie_about(root):
     asked = []
     images = full.train.others.images
     full.train.others.images = lambda indices: (asked.append(indices), images(indices))[1]
-    full.train._pieces(full.train._draws(keys(0, 9))[:, 2:], list(range(9)))
-    (which,) = asked
+    for part, count in ((full.train, 9), (full.valid, 7)):
+        part._pieces(part._draws(keys(0, count))[:, 2:], list(range(count)))
+    which, about_valid = asked
     assert all(index not in which[50 * index : 50 * index + 50] for index in range(9))
     assert set(which) <= set(range(len(full.train)))
     assert len(set(which)) > 40
+    assert 40 < len(set(about_valid)) <= len(full.train)
 
 
 def test_a_centred_picture_is_off_by_a_shift_while_training_only(root):
