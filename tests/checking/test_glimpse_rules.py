@@ -60,6 +60,25 @@ def test_settings_of_rewards_may_stay_where_nothing_learns_from_them(tmp_path, p
     )
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.sigma=0.2"], None),
+        (["model.sigma=0.2", "model.policy=categorical"], "model.sigma: unused, since policy=cat"),
+        (["model.grid=5", "model.policy=categorical"], None),
+        (
+            ["model.grid=5", "model.temperature_final=0.7"],
+            "model.grid, model.temperature_final: un",
+        ),
+        (["model.heads=2", "model.core=transformer"], None),
+        (["model.heads=2", "model.core=rnn"], "model.heads: unused, since core=rnn has none"),
+    ],
+)
+def test_settings_of_another_policy_or_core_are_remarked(tmp_path, overrides, message):
+    said = list(remarks(read(write(tmp_path), *overrides)))
+    assert [line[: len(message or "")] for line in said] == ([message] if message else [])
+
+
 def test_a_ground_that_tells_of_the_border_is_remarked(tmp_path):
     path, digits = write(tmp_path), f"data={{name: mnist, root: {tmp_path}}}"
     (said,) = remarks(read(path, digits))

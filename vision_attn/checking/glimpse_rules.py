@@ -1,6 +1,6 @@
 """What a recipe of glimpses must keep to across its sections."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -10,6 +10,8 @@ from vision_attn.tasks.glimpse_config import GlimpseTaskConfig
 
 OF_REWARDS = ("reward", "baseline", "normalise", "policy_weight", "value_weight")
 """Settings of the task that only a policy which learns from rewards heeds."""
+HEEDED_BY = {"sigma": "gaussian", "grid": "categorical", "temperature_final": "categorical"}
+"""Settings of the model that a single policy heeds."""
 
 
 def glimpses_go_together(model: Any, task: Any) -> Iterator[str]:
@@ -41,17 +43,25 @@ def eyes_take_settings(data: Any, model: Any, task: Any) -> Iterator[str]:
 
 
 def unheeded(model: GlimpseConfig, task: GlimpseTaskConfig) -> Iterator[str]:
-    """Say which settings wait for a policy that learns.
+    """Say which settings wait for another policy or core.
 
     A remark, not a refusal: a learned policy and one by chance are compared by the same recipe.
     """
-    if model.policy in SAMPLED:
-        return
-    defaults = {field.name: field.default for field in fields(task)}
-    names = [name for name in OF_REWARDS if getattr(task, name) != defaults[name]]
-    if names:
-        listed = ", ".join(f"task.{name}" for name in names)
-        yield f"{listed}: unused, since policy={model.policy} learns from no rewards"
+    if model.policy not in SAMPLED:
+        why = f"policy={model.policy} learns from no rewards"
+        yield from _unused("task", task, OF_REWARDS, why)
+    others = [name for name, policy in HEEDED_BY.items() if policy != model.policy]
+    yield from _unused("model", model, others, f"policy={model.policy} has none")
+    if model.core != "transformer":
+        yield from _unused("model", model, ["heads"], f"core={model.core} has none")
+
+
+def _unused(section: str, config: Any, names: Iterable[str], why: str) -> Iterator[str]:
+    """Name those of the settings that are not at their defaults."""
+    defaults = {field.name: field.default for field in fields(config)}
+    changed = [f"{section}.{name}" for name in names if getattr(config, name) != defaults[name]]
+    if changed:
+        yield f"{', '.join(changed)}: unused, since {why}"
 
 
 def grounds(data: Any) -> Iterator[str]:
