@@ -52,6 +52,17 @@ def test_a_file_that_is_half_downloaded_is_refused(name, share, tmp_path):
         read_state(path)
 
 
+def test_a_file_of_an_early_torch_is_refused_wherever_it_was_cut(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(STATE, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert read_state(path).keys() == STATE.keys()
+    for size in range(0, len(content), 3):
+        path.write_bytes(content[:size])
+        with pytest.raises(ValueError, match=r"w\.pth is none, or not complete"):
+            read_state(path)
+
+
 def test_a_malicious_pickle_is_refused_and_not_run(tmp_path):
     mark, path = tmp_path / "ran", tmp_path / "w.pth"
     torch.save({"model": Trap(mark)}, path)
@@ -83,6 +94,15 @@ def test_a_damaged_archive_of_arrays_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="not complete"):
         read_state(path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_settings_that_are_half_downloaded_are_refused_by_name(name, tmp_path):
+    if name == "config.json":
+        stored(tmp_path / "model.safetensors")
+    (tmp_path / name).write_text('{"weight_map": {"head.weig')
+    with pytest.raises(ValueError, match=rf"{name} must hold JSON, and may not be complete"):
+        open_path(tmp_path)
 
 
 def test_a_folder_that_has_pickles_alone_is_refused(tmp_path):

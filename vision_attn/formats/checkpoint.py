@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from vision_attn.formats import jax, timm, torchvision, transformers, transformers_resnet
-from vision_attn.formats.files import SHARDS, metadata, read_shards, read_state
+from vision_attn.formats.files import SHARDS, metadata, read_json, read_shards, read_state
 from vision_attn.formats.told import JAX, Told, from_spec, from_timm, from_transformers
 from vision_attn.spec import Spec
 
@@ -78,18 +77,14 @@ def _folder(path: Path) -> Checkpoint:
 
 def _told(path: Path, known: Told) -> Told:
     """Read what the files beside the weights tell: timm's settings, transformers', or ours."""
-    config = _json(path / "config.json")
+    config = read_json(path / "config.json")
     if "pretrained_cfg" in config:
         settings = {**config["pretrained_cfg"], "label_names": config.get("label_names")}
         return from_timm(settings, timm.unseen_of(config))
     if config:
-        return from_transformers(config, _json(path / "preprocessor_config.json"))
-    if spec := _json(path / "spec.json"):
-        arguments = _json(path / "arguments.json")
+        return from_transformers(config, read_json(path / "preprocessor_config.json"))
+    if spec := read_json(path / "spec.json"):
+        arguments = read_json(path / "arguments.json")
         heads = {"heads": arguments["num_heads"]} if "num_heads" in arguments else {}
         return from_spec(Spec.from_dict(spec), unseen={**known.unseen, **heads})
     return known
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {}

@@ -2,9 +2,12 @@
 
 import json
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +17,21 @@ from torch import Tensor
 
 INNER = ("state_dict", "model", "model_state")
 """Where training programs put the weights inside a checkpoint."""
+DAMAGED = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
+"""What readers stumble over where bytes are missing or wrong; in a pickle, over anything."""
 SHARDS = "model.safetensors.index.json"
 """Lists the files over which transformers spreads a large network."""
 
@@ -25,9 +43,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     try:
         content = _content(path)
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise _unreadable(path, error) from error
-    except (pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from error
     for key in INNER:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -57,9 +73,17 @@ def _unreadable(path: Path, error: Exception) -> ValueError:
     )
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of settings, nothing if there is none; ValueError naming it if it is damaged."""
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} must hold JSON, and may not be complete: {error}") from error
+
+
 def read_shards(folder: Path) -> dict[str, Tensor]:
     """Read weights that are spread over several files; ValueError if one is missing."""
-    names = sorted(set(json.loads((folder / SHARDS).read_text())["weight_map"].values()))
+    names = sorted(set(read_json(folder / SHARDS)["weight_map"].values()))
     if missing := [name for name in names if not (folder / name).exists()]:
         raise ValueError(f"{folder} is not complete: {', '.join(missing)} is missing")
     return {key: x for name in names for key, x in read_state(folder / name).items()}
