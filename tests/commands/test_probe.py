@@ -138,6 +138,17 @@ def test_other_classes_will_do_but_not_other_preprocessing(run, tmp_path):
         probe(run, f"data={{{data}, {mean}, std: [0.5, 0.5, 0.5]}}", **SMALL)
 
 
+def test_images_that_judge_and_are_known_too_are_told(run, tmp_path):
+    for number in range(12):
+        place = tmp_path / "photos" / ("train", "val")[number // 8] / "ab"[number % 2] / "1.png"
+        place = place.with_stem(str(number % 8))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (24, 24), (20 * (number % 8), 90, 7)).save(place)
+    data = f"data={{name: folder, root: {tmp_path}/photos, image_size: 24}}"
+    _, remarks = probe(write(run.parent, TINY), f"init={run}", data, **SMALL, split="valid")
+    assert "4 of 4 validation images are training images too, byte for byte" in remarks[0]
+
+
 def test_features_of_random_weights_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"give .* an init=WEIGHTS"):
         probe(write(tmp_path, TINY), **SMALL)

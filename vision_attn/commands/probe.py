@@ -40,7 +40,7 @@ class Features(NamedTuple):
 
 
 class Probed(NamedTuple):
-    """Accuracies by name, and what is to be said about the weights."""
+    """Accuracies by name, and what is to be said about weights and data."""
 
     numbers: dict[str, float]
     remarks: list[str]
@@ -169,7 +169,7 @@ def _open(source: Path, *overrides: str) -> _Opened:
     data = _unchanged(prepared(recipe, start)).data.build()
     model = recipe.model.build(data.spec)
     runs = [Path(recipe.init)] if Path(recipe.init, "config.yaml").exists() else []
-    return _Opened(model, data, runs, start_from(model, start))
+    return _Opened(model, data, runs, [*data.remarks, *start_from(model, start)])
 
 
 def _unchanged(recipe: Recipe) -> Recipe:
