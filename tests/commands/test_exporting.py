@@ -160,6 +160,22 @@ def test_other_logits_are_refused_and_nothing_is_written(found, vit, tmp_path, m
     assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [("model.npz", b"earlier")]
 
 
+@pytest.mark.filterwarnings("ignore:.*")
+def test_weights_that_changed_on_their_way_are_found_and_refused(
+    vit, tmp_path, monkeypatch, capsys
+):
+    whole = TARGETS["torchvision"]
+
+    def write(trained, model):
+        wrong = trained.state | {"head.bias": trained.state["head.bias"] + 0.01}
+        return whole.write(trained._replace(state=wrong), model)
+
+    monkeypatch.setitem(TARGETS, "torchvision", whole._replace(write=write))
+    assert main(["export", str(vit), "--to", "torchvision", "--out", str(tmp_path / "out")]) == 2
+    assert "must have the logits of the run up to 1e-05, got" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_numbers_of_the_test_come_before_those_of_validation(tmp_path):
     run = left_behind(tmp_path / "run", VIT)
     (run / "evaluation-test.json").write_text('{"accuracy": 0.625, "images": 5}')

@@ -17,6 +17,7 @@ from vision_attn.data.config import ScenesConfig
 from vision_attn.data.decode import decode
 from vision_attn.data.division import CHECKED
 from vision_attn.data.transforms import evaluate_batch
+from vision_attn.recorded import recipe_of
 from vision_attn.spec import Spec
 from vision_attn.trained import load_model
 
@@ -266,6 +267,26 @@ def test_a_table_of_several_labels_is_separated_as_in_training(tmp_path, separat
     known = replace(spec, names=("dog", "cat"))
     with pytest.raises(ValueError, match="got rain in"):
         open_others([str(tmp_path / "tags.csv")], [], known, tmp_path, split="train")
+
+
+def test_the_temperature_is_fitted_on_the_validation_images_of_the_run(home, tmp_path, monkeypatch):
+    told = []
+
+    def judge(subject, held, out, **settings):
+        out.mkdir(parents=True)
+        told.append(held)
+        return {}
+
+    monkeypatch.setattr("vision_attn.commands.evaluate.evaluation", judge)
+    shutil.copytree(home / "run", tmp_path / "run")
+    for split in ("test", "valid"):
+        evaluate(tmp_path / "run", split=split, device="cpu", out=tmp_path / split)
+    data = recipe_of(home / "run").data.build()
+    keys = [(0, place) for place in range(len(data.valid))]
+    fitted = torch.cat([batch.images for batch in told[0].fitting])
+    assert torch.equal(fitted, data.valid.__getitems__(keys).images)
+    assert told[0].source.labels.tolist() == data.test.labels.tolist()
+    assert told[1].fitting is None
 
 
 def test_the_data_of_the_run_may_be_gone_and_its_temperature_stays(home, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vision_attn.__main__ import main
+from vision_attn.commands.data import inspect
 from vision_attn.data.config import FolderConfig
 from vision_attn.data.duplicates import Prints, Twins, print_of, twins
 
@@ -73,6 +74,30 @@ def test_opening_a_set_remarks_on_files_that_are_in_two_splits(root, memory):
     (remark,) = data.remarks
     assert "2 of 29 validation images are training images too, byte for byte" in remark
     assert str(root / "val/a/copied.jpg") in remark
+
+
+def test_every_split_is_held_against_every_other(tmp_path):
+    root = tmp_path / "set"
+    for place, split in enumerate(("train", "val", "test")):
+        for number in range(6):
+            path = root / split / "ab"[number % 2] / f"{number}.jpg"
+            write(path, photograph(100 * place + number))
+    for there, number in (("train", 0), ("val", 2)):
+        shutil.copy(root / there / f"a/{number}.jpg", root / "test" / "a" / f"of_{there}.jpg")
+    write(root / "test/b/like_val.jpg", photograph(103), quality=40)
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"data: {{name: folder, root: {root}, image_size: 64}}\nmodel: {{name: vit}}")
+    found = {(x.kind, x.first_split, Path(x.second).name) for x in inspect(recipe).twins}
+    assert found == {
+        ("same file", "training", "of_train.jpg"),
+        ("same file", "validation", "of_val.jpg"),
+        ("looks alike", "validation", "like_val.jpg"),
+    }
+    remarks = FolderConfig(root=str(root), image_size=17).build().remarks
+    assert [remark.partition(" images too")[0] for remark in remarks] == [
+        "data: 1 of 9 test images are training",
+        "data: 1 of 9 test images are validation",
+    ]
 
 
 def test_a_set_without_duplicates_gets_no_remark(root, tmp_path):

@@ -1,3 +1,4 @@
+import os
 import tarfile
 from pathlib import Path
 
@@ -60,6 +61,24 @@ def test_places_tell_split_and_class(tmp_path: Path, layout: str, kind: str):
     strays = [problem.path for problem in listing.strays]
     assert all(path.endswith("README") for path in strays)
     assert len(strays) == any("README" in place for place in places)
+
+
+def test_files_come_in_the_order_of_their_names_whatever_that_of_the_disk(tmp_path, monkeypatch):
+    places = [f"{kind}/{number}.png" for kind in ("bee", "cat", "dog") for number in range(5)]
+    root = write(tmp_path / "root", *places)
+    plain = os.walk
+
+    def backwards(top, **settings):
+        for folder, folders, files in plain(top, **settings):
+            folders.sort(reverse=True)
+            yield folder, folders, sorted(files, reverse=True)
+
+    monkeypatch.setattr(os, "walk", backwards)
+    assert [file.place for file in list_folder(str(root)).files] == places
+    with tarfile.open(tmp_path / "root.tar", "w") as tar:
+        for place in reversed(places):
+            tar.add(root / place, place)
+    assert [file.place for file in list_tar(str(tmp_path / "root.tar")).files] == places
 
 
 @pytest.mark.parametrize("around", ["", "set/"])

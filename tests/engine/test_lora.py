@@ -58,6 +58,16 @@ def test_merged_weights_are_those_of_a_plain_network(dtype, error):
     assert names == [f"blocks.{block}.{part}.weight" for block in range(3) for part in parts]
 
 
+def test_a_change_is_scaled_by_alpha_over_rank():
+    model = VIT.build(SPEC)
+    name = "blocks.1.mlp.fc1"
+    before = model.get_submodule(name).weight.double()
+    LoraConfig(rank=3, alpha=2.0).apply(model)
+    part = moved(model).get_submodule(name)
+    expected = before + 2 / 3 * part.up.double() @ part.down.double()
+    torch.testing.assert_close(merged(model)[f"{name}.weight"].double(), expected)
+
+
 def test_merging_leaves_the_model_alone_and_needs_no_changes():
     model = VIT.build(SPEC)
     LoraConfig(rank=2).apply(model)

@@ -61,6 +61,13 @@ def test_a_class_says_what_it_is_mistaken_for():
     assert bee.mistaken_for is cat.mistaken_for is None
 
 
+def test_an_answer_that_no_image_deserves_lowers_macro_f1():
+    labels, said = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 0, 3, 1, 0])
+    got = judge(Answers(torch.nn.functional.one_hot(said, 5).float(), labels), NAMES[:5])
+    assert got.macro_f1.value == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+    assert got.macro_f1.value == pytest.approx(metrics.f1_score(labels, said, average="macro"))
+
+
 def test_intervals_surround_their_numbers_and_depend_on_the_seed_only():
     given = answers()
     first, again, other = (judge(given, NAMES, seed) for seed in (0, 0, 1))

@@ -136,6 +136,20 @@ def test_a_plan_tells_the_cost_of_a_part_and_trains_nothing(path, capsys):
     assert not (path.parent / "study").exists()
 
 
+def test_the_cost_is_told_before_the_first_training(path, monkeypatch, capsys):
+    told = []
+
+    def carry_out(training):
+        told.append(capsys.readouterr().out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "carry_out", carry_out)
+    with pytest.raises(KeyboardInterrupt):
+        running.study(read_plan(path, *ONE), command="again")
+    assert "to go: 2 trainings, 8 steps" in told[0]
+    assert "estimate: " in told[0]
+
+
 def test_a_timing_reads_no_test_image_and_leaves_nothing(path, monkeypatch):
     monkeypatch.undo()
     (training, _) = read_plan(path, *ONE).trainings
