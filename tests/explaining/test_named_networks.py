@@ -1,3 +1,5 @@
+import math
+
 import huggingface_hub
 import pytest
 import timm
@@ -6,8 +8,9 @@ from tiny_runs import write_run
 
 from vision_attn.explain.contract import Explainable
 from vision_attn.explain.methods import METHODS
-from vision_attn.explaining.networks import open_networks, timm_spec
+from vision_attn.explaining.networks import open_networks, probabilities, timm_spec
 from vision_attn.models.vit import ViT
+from vision_attn.spec import Spec
 
 CPU = torch.device("cpu")
 
@@ -15,6 +18,19 @@ CPU = torch.device("cpu")
 def open_one(name, **settings):
     (network,) = open_networks([str(name)], CPU, **settings)
     return network
+
+
+def test_probabilities_sum_to_one_unless_several_labels_may_apply():
+    logits = torch.tensor([[0.0, 2.0, -1.0]])
+    one = Spec(image_size=(5, 7), names=("a", "b", "c"))
+    several = Spec(image_size=(5, 7), names=("a", "b", "c"), several=True)
+    total = sum(math.exp(x) for x in logits[0].tolist())
+    assert probabilities(logits, one)[0].tolist() == pytest.approx(
+        [math.exp(x) / total for x in logits[0].tolist()]
+    )
+    assert probabilities(logits, several)[0].tolist() == pytest.approx(
+        [1 / (1 + math.exp(-x)) for x in logits[0].tolist()]
+    )
 
 
 def test_a_run_folder_is_named_by_its_folder(runs):

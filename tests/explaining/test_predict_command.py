@@ -50,7 +50,7 @@ def test_every_good_file_has_a_row_and_every_bad_one_a_reason(
 ):
     out = tmp_path / f"preds.{ending}"
     arguments = ["predict", str(runs["vit"]), str(pictures), "--out", str(out), "--top-k", "3"]
-    assert main([*arguments, "--batch-size", "2", "--device", "cpu"]) == 0
+    assert main([*arguments, "--batch-size", "6", "--device", "cpu"]) == 0
     said = capsys.readouterr()
     assert said.out == f"4 images predicted\ntable: {out}\n"
     assert "3 files left out, listed in" in said.err

@@ -27,6 +27,24 @@ def test_another_grid_and_head_are_fitted_and_reported():
     assert torch.equal(new.blocks[1].attn.qkv.weight, old.blocks[1].attn.qkv.weight)
 
 
+@pytest.mark.parametrize(
+    ("changes", "prefix"),
+    [
+        ({"distilled": True}, 2),
+        ({"registers": 3}, 4),
+        ({"registers": 3, "prefix_position": False}, 0),
+        ({"pool": "mean"}, 0),
+    ],
+)
+def test_positions_of_as_many_prefix_tokens_as_there_are_stay(changes, prefix):
+    config = dataclasses.replace(CONFIG, **changes)
+    old, new = config.build(SPEC), config.build(dataclasses.replace(SPEC, image_size=(15, 55)))
+    torch.nn.init.normal_(old.pos_embed)
+    (change,) = load_weights(new, old.state_dict())
+    assert change == "pos_embed: resampled from a 7x7 grid to 3x11"
+    assert torch.equal(new.pos_embed, resize_positions(old.pos_embed, (7, 7), (3, 11), prefix))
+
+
 def test_the_same_shape_changes_nothing():
     old, new = CONFIG.build(SPEC), CONFIG.build(SPEC)
     assert load_weights(new, old.state_dict()) == []
