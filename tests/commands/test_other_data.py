@@ -279,14 +279,11 @@ def test_the_temperature_is_fitted_on_the_validation_images_of_the_run(home, tmp
 
     monkeypatch.setattr("vision_attn.commands.evaluate.evaluation", judge)
     shutil.copytree(home / "run", tmp_path / "run")
-    for split in ("test", "valid"):
-        evaluate(tmp_path / "run", split=split, device="cpu", out=tmp_path / split)
-    data = recipe_of(home / "run").data.build()
-    keys = [(0, place) for place in range(len(data.valid))]
-    fitted = torch.cat([batch.images for batch in told[0].fitting])
-    assert torch.equal(fitted, data.valid.__getitems__(keys).images)
-    assert told[0].source.labels.tolist() == data.test.labels.tolist()
-    assert told[1].fitting is None
+    evaluate(tmp_path / "run", split="test", device="cpu", out=tmp_path / "out")
+    (held,), data = told, recipe_of(home / "run").data.build()
+    valid = data.valid.__getitems__([(0, place) for place in range(len(data.valid))])
+    assert torch.equal(torch.cat([batch.images for batch in held.fitting]), valid.images)
+    assert held.source.labels.tolist() == data.test.labels.tolist()
 
 
 def test_the_data_of_the_run_may_be_gone_and_its_temperature_stays(home, tmp_path):
