@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -270,17 +271,12 @@ def test_a_table_of_several_labels_is_separated_as_in_training(tmp_path, separat
 
 
 def test_the_temperature_is_fitted_on_the_validation_images_of_the_run(home, tmp_path, monkeypatch):
-    told = []
-
-    def judge(subject, held, out, **settings):
-        out.mkdir(parents=True)
-        told.append(held)
-        return {}
-
+    judge = Mock(return_value={})
     monkeypatch.setattr("vision_attn.commands.evaluate.evaluation", judge)
+    (tmp_path / "out").mkdir()
     shutil.copytree(home / "run", tmp_path / "run")
     evaluate(tmp_path / "run", split="test", device="cpu", out=tmp_path / "out")
-    (held,), data = told, recipe_of(home / "run").data.build()
+    held, data = judge.call_args.args[1], recipe_of(home / "run").data.build()
     valid = data.valid.__getitems__([(0, place) for place in range(len(data.valid))])
     assert torch.equal(torch.cat([batch.images for batch in held.fitting]), valid.images)
     assert held.source.labels.tolist() == data.test.labels.tolist()
