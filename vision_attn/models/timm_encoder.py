@@ -16,7 +16,7 @@ class TimmEncoder(nn.Module):
     """Give the last feature map, or the patch tokens, of a timm network without its head.
 
     Networks of a fixed size are made for that of the images. Raises ValueError if timm does not
-    know the network, or has none of this size.
+    know the network.
     """
 
     def __init__(self, config: TimmConfig, spec: Spec):
