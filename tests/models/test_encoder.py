@@ -125,6 +125,30 @@ def test_a_network_that_timm_does_not_know_is_refused():
         TimmEncoder(TimmConfig(network="resnet11"), SPEC)
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")  # timm, before it asks
+@pytest.mark.parametrize(
+    ("name", "size", "reason"),
+    [
+        ("vit_tiny_patch16_224", (8, 24), "Kernel size"),
+        ("xcit_nano_12_p16_224", (24, 24), "divide image dimensions"),
+        ("coat_tiny", (64, 64), "'list'"),
+    ],
+)
+def test_a_network_of_timm_without_regions_of_such_images_is_refused(name, size, reason):
+    spec = Spec(image_size=size, names=SPEC.names)
+    message = rf"{name} gives no regions of {size[0]}x{size[1]} pixels \(.*{reason}.*\); choose"
+    with pytest.raises(ValueError, match=message):
+        TimmEncoder(TimmConfig(network=name), spec)
+
+
+def test_looking_once_leaves_a_network_of_timm_as_it_is_made():
+    encoder = TimmEncoder(TimmConfig(network="resnet10t"), SPEC)
+    assert encoder.network.training
+    assert all(part.training for part in encoder.network.modules())
+    assert encoder.network.bn1.num_batches_tracked == 0
+    assert encoder.network.bn1.running_mean.count_nonzero() == 0
+
+
 def test_positions_tell_regions_apart():
     with_positions = make("soft")
     without = make("soft", positions=False)

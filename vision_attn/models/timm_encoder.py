@@ -3,6 +3,7 @@
 import math
 
 import timm
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ class TimmEncoder(nn.Module):
     """Give the last feature map, or the patch tokens, of a timm network without its head.
 
     Networks of a fixed size are made for that of the images. Raises ValueError if timm does not
-    know the network.
+    know the network, or if it gives no regions of images of that size.
     """
 
     def __init__(self, config: TimmConfig, spec: Spec):
@@ -33,10 +34,13 @@ class TimmEncoder(nn.Module):
             )
         except RuntimeError as error:
             raise ValueError(f"timm has no network {config.network}: {error}") from error
+        except AssertionError as error:
+            raise _unfit(config, spec, error) from error
         self.config = config
         self.region_dim: int = self.network.num_features
         self.stride: int = self.network.feature_info[-1]["reduction"]
         self.prefix: int = getattr(self.network, "num_prefix_tokens", 0)
+        self._try(spec)
 
     def region_grid(self, image_size: tuple[int, int]) -> Grid:
         """Tell the grid of regions of an image of (rows, columns) pixels."""
@@ -64,6 +68,20 @@ class TimmEncoder(nn.Module):
             )
         return features
 
+    @torch.no_grad()
+    def _try(self, spec: Spec) -> None:
+        """Look at one empty image: what cannot be had of timm's network is better known now."""
+        like = next(self.parameters())
+        rows, columns = spec.image_size
+        training = self.network.training
+        try:
+            self.network.eval()
+            self.regions(like.new_zeros(1, spec.channels, rows, columns))
+        except (RuntimeError, AssertionError, AttributeError) as error:
+            raise _unfit(self.config, spec, error) from error
+        finally:
+            self.network.train(training)
+
     @property
     def stages(self) -> list[nn.Module]:
         """Give the blocks or stages, first to last, as far as timm's usual names tell."""
@@ -73,3 +91,11 @@ class TimmEncoder(nn.Module):
         names = (f"{stem}{number}" for stem in ("layer", "s") for number in range(1, 5))
         named = (getattr(self.network, name, None) for name in names)
         return [stage for stage in named if stage is not None]
+
+
+def _unfit(config: TimmConfig, spec: Spec, error: Exception) -> ValueError:
+    rows, columns = spec.image_size
+    return ValueError(
+        f"{config.network} gives no regions of {rows}x{columns} pixels ({error}); choose another "
+        "network or image size"
+    )
