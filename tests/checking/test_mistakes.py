@@ -19,7 +19,7 @@ SETS = (
     "cifar10, cifar100, canvas, scene_captions, flickr8k, karpathy, coco_captions, caption_csv, "
     "reversal or dates"
 )
-LISTED = "block, depths, channels, stem, stem_stride, strides, drop_path, dropout"
+LISTED = "block, depths, channels, stem, stem_stride, strides, downsample, drop_path, dropout"
 ONE_LINE = {  # overrides of GOOD, and the one line about them
     "model.depht=6": "command line: model.depht: unknown key; did you mean depth? (got 6)",
     "model.steps=6": "command line: model.steps: unknown key; did you mean train.steps? (got 6)",

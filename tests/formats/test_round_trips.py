@@ -91,6 +91,7 @@ def test_dinov2_takes_square_images_alone():
         (ViTConfig(**VIT, tokenizer="conv"), "tokenizer=conv"),
         (ResNetConfig(stem="small"), "got small"),
         (ResNetConfig(strides=(1, 2, 2, 1)), r"strides \(1, 2, 2, 2\)"),
+        (ResNetConfig(downsample="average"), "downsample=stride, got .* average"),
         (ResNetConfig(channels=(32, 64, 128, 256)), r"channels=\(32, 64, 128, 256\)"),
     ],
 )

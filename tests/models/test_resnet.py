@@ -54,6 +54,52 @@ def test_a_stage_may_keep_its_grid(block):
     plain.load_state_dict(model.state_dict())
 
 
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_means_of_2x2_keep_regions_in_the_middle_of_what_they_see(block):
+    middles = {}
+    for downsample in ("stride", "average"):
+        torch.manual_seed(0)
+        model = ResNetConfig(
+            block=block,
+            depths=(1, 1, 1, 1),
+            channels=(16, 16, 16, 16),
+            stem="small",
+            strides=(1, 2, 2, 1),
+            downsample=downsample,
+        ).build(Spec(image_size=(48, 48), names=("a", "b")))
+        images = torch.randn(16, 3, 48, 48, requires_grad=True)
+        region = model.eval().forward_features(images)[:, :, 5, 6]
+        (seen,) = torch.autograd.grad(region.square().sum(), images)
+        shares = seen.abs().sum((0, 1)) / seen.abs().sum()
+        pixels = torch.arange(48) + 0.5
+        middles[downsample] = (shares.sum(1) @ pixels).item(), (shares.sum(0) @ pixels).item()
+    assert middles["average"] == pytest.approx((22, 26), abs=0.3)
+    assert middles["stride"] == pytest.approx((20.5, 24.5), abs=0.3)
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+@pytest.mark.parametrize("stem", ["small", "imagenet"])
+def test_means_of_2x2_fill_the_grid_of_odd_sizes(block, stem):
+    config = ResNetConfig(
+        block=block,
+        depths=(1, 2, 1, 1),
+        channels=(6, 10, 14, 22),
+        stem=stem,
+        downsample="average",
+    )
+    model = config.build(SPEC).eval()
+    rows, columns = model.region_grid((54, 75))
+    assert model.forward_features(IMAGES[..., :54, :75]).shape[-2:] == (rows, columns)
+
+
+def test_a_resnet_d_of_timm_has_the_same_shortcuts():
+    reference = timm.create_model("resnet18d", num_classes=7).state_dict()
+    own = ResNetConfig(downsample="average").build(SPEC).state_dict()
+    assert {name: x.shape for name, x in own.items() if "layer" in name} == {
+        name: x.shape for name, x in reference.items() if "layer" in name
+    }
+
+
 def test_a_token_activation_is_refused():
     model = ResNetConfig(depths=(1, 1, 1, 1), channels=(6, 10, 14, 22)).build(SPEC)
     activation = torch.randn(2, 5, 3, 7)

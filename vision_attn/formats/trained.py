@@ -32,11 +32,12 @@ def as_in_paper(config: ResNetConfig, library: str, *, widths: tuple[int, ...]) 
 
     `widths` are those of the stages, first to last, that must be the usual ones.
     """
-    if config.stem != "imagenet" or config.strides != (1, 2, 2, 2):
+    own = config.stem, config.strides, config.downsample
+    if own != ("imagenet", (1, 2, 2, 2), "stride"):
         raise refusal(
             library,
-            f"its ResNet has stem=imagenet and strides (1, 2, 2, 2), got {config.stem} and "
-            f"{config.strides}",
+            "its ResNet has stem=imagenet, strides (1, 2, 2, 2) and downsample=stride, got "
+            f"{config.stem}, {config.strides} and {config.downsample}",
         )
     if config.channels[: len(widths)] != widths:
         raise refusal(library, f"its ResNet is {widths} wide, got channels={config.channels}")

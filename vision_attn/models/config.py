@@ -143,6 +143,9 @@ class ResNetConfig(Config):
     """Stride of the small stem."""
     strides: tuple[int, ...] = (1, 2, 2, 2)
     """Of the four stages, 1 or 2; fewer twos give finer maps for more work."""
+    downsample: Literal["stride", "average"] = "stride"
+    """How a stage halves the map: stride, as in the paper, by skipping every other position, and a
+    position then sees up and left of its middle; average, by means of 2x2, it sees around it."""
     drop_path: float = 0.0
     """Stochastic depth of the last block; earlier blocks rise to it linearly."""
     dropout: float = 0.0

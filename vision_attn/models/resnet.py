@@ -16,11 +16,12 @@ BLOCKS = {"basic": timm_resnet.BasicBlock, "bottleneck": timm_resnet.Bottleneck}
 class ResNet(timm_resnet.ResNet):
     """Classify images by residual convolutions; checkpoints of timm and torchvision load.
 
-    He 2016 (arXiv:1512.03385).
+    He 2016 (arXiv:1512.03385). Means instead of strides: He 2019, section 4.2, ResNet-D
+    (arXiv:1812.01187), and Zhang 2019 (arXiv:1904.11486), with a filter of 2x2.
     """
 
     def __init__(self, config: ResNetConfig, spec: Spec):
-        width = config.channels[0]
+        width, averages = config.channels[0], config.downsample == "average"
         super().__init__(
             BLOCKS[config.block],
             config.depths,
@@ -33,10 +34,13 @@ class ResNet(timm_resnet.ResNet):
             # one for the width of everything behind it, then put the stem of the paper in place.
             stem_type="deep",
             stem_width=width // 2,
+            aa_layer=nn.AvgPool2d if averages else None,
+            avg_down=averages,
         )
         self.config, self.spec = config, spec
         if config.stem == "imagenet":
             self.conv1 = nn.Conv2d(spec.channels, width, 7, stride=2, padding=3, bias=False)
+            self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         else:
             self.conv1 = nn.Conv2d(
                 spec.channels, width, 3, stride=config.stem_stride, padding=1, bias=False
@@ -46,6 +50,9 @@ class ResNet(timm_resnet.ResNet):
             for layer in stage.modules():
                 if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
                     layer.stride = (stride, stride)
+                if isinstance(layer, nn.AvgPool2d):
+                    layer.kernel_size = layer.stride = stride
+                    layer.ceil_mode, layer.count_include_pad = True, False
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(
