@@ -40,7 +40,7 @@ class ResNet(timm_resnet.ResNet):
         self.config, self.spec = config, spec
         if config.stem == "imagenet":
             self.conv1 = nn.Conv2d(spec.channels, width, 7, stride=2, padding=3, bias=False)
-            self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+            self.maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
         else:
             self.conv1 = nn.Conv2d(
                 spec.channels, width, 3, stride=config.stem_stride, padding=1, bias=False
