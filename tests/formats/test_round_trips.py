@@ -12,6 +12,7 @@ from tiny_formats import NAMES, SPEC, VARIANTS, VIT, awake, files, noise, reopen
 
 from vision_attn.formats.checkpoint import open_path
 from vision_attn.formats.targets import TARGETS
+from vision_attn.formats.timm import unseen_of
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.spec import Spec
 
@@ -207,6 +208,13 @@ def test_another_activation_of_timm_is_refused(activation, tmp_path):
     (folder / "config.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match=r"must have the activation gelu .* got .*GELU"):
         open_path(folder)
+
+
+@pytest.mark.parametrize("name", ["resnetaa50", "resnetblur50"])
+def test_a_resnet_of_timm_that_blurs_is_refused_though_its_weights_would_fit(name):
+    with pytest.raises(ValueError, match="must halve its maps by strides to be like ours"):
+        unseen_of({"architecture": name})
+    assert unseen_of({"architecture": "resnet50"}) == {"stem_stride": 1, "strides": [1, 2, 2, 2]}
 
 
 @pytest.mark.filterwarnings("ignore:.*")

@@ -109,6 +109,14 @@ def test_a_resnet_takes_other_channels_and_refuses_another_stem():
     )
 
 
+@pytest.mark.parametrize(("own", "other"), [("stride", "average"), ("average", "stride")])
+def test_how_a_resnet_halves_its_maps_is_told_by_its_weights(own, other):
+    config = ResNetConfig(depths=(1, 1, 1, 1), channels=(6, 10, 14, 22), downsample=own)
+    changed = dataclasses.replace(config, downsample=other)
+    with pytest.raises(ValueError, match=rf"these weights fit .* model\.downsample={own}"):
+        load_weights(changed.build(SPEC), config.build(SPEC).state_dict())
+
+
 def test_a_checkpoint_without_a_head_gets_a_fresh_one_and_says_so():
     old, new = CONFIG.build(SPEC), CONFIG.build(SPEC)
     fresh = new.head.weight.clone()

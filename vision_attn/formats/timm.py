@@ -110,6 +110,11 @@ def unseen(network: Any) -> dict[str, Any]:
         activation, wanted = first.mlp.act, torch.nn.functional.gelu
         found = {"heads": first.attn.num_heads, "norm_eps": first.norm1.eps}
     elif isinstance(network, ResNet):
+        if not isinstance(network.maxpool, torch.nn.MaxPool2d):
+            raise ValueError(
+                "a network of timm must halve its maps by strides to be like ours, got an aa_layer "
+                f"({network.maxpool}); no setting of a recipe changes that"
+            )
         activation, wanted = network.act1, torch.nn.functional.relu
         found = {"stem_stride": 1, "strides": [1, 2, 2, 2]}
     else:

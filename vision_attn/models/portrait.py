@@ -72,7 +72,12 @@ def _only_patches_have_places(state: Mapping[str, Tensor]) -> bool:
 def _resnet(state: Mapping[str, Tensor]) -> dict[str, Any]:
     depths = [_count(state, rf"layer{stage}\.(\d+)\.") for stage in range(1, 5)]
     block = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
-    return {"name": "resnet", "block": block, "depths": depths}
+    settings: dict[str, Any] = {"name": "resnet", "block": block, "depths": depths}
+    for number, downsample in enumerate(("stride", "average")):
+        shortcut = state.get(f"layer2.0.downsample.{number}.weight")
+        if shortcut is not None and shortcut.ndim == 4:
+            settings["downsample"] = downsample
+    return settings
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
