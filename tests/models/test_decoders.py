@@ -1,5 +1,7 @@
 """Decoders: words at once as step by step, captions together as alone, nothing looks ahead."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_captioner import DECODERS, NAMES, captions, images, make
@@ -183,3 +185,35 @@ def test_a_look_knows_the_last_word_if_it_is_read_first(kind, knows):
     first = min(torch.cat(changed).gt(1e-6).nonzero()).item()
     # Look 2 is for the word after number 1.
     assert first == (2 if knows else 3)
+
+
+def fed(kind, probability):
+    """Build a captioner whose decoder alone is in training."""
+    decoder = replace(DECODERS[kind], feed_dropout=probability)
+    model = make(kind, decoder=decoder)
+    model.decoder.train()
+    return model
+
+
+@pytest.mark.parametrize("kind", ["soft", "xu", "glimpse"])
+def test_an_lstm_that_is_never_told_what_was_seen_only_says_it(kind):
+    untold, deaf = fed(kind, 1 - 1e-9), make(kind)
+    with torch.no_grad():
+        deaf.decoder.recurrent.weight[:, :8] = 0
+        words = captions(2, 3, 6)
+        told = make(kind)(images(2), words)
+        torch.testing.assert_close(untold(images(2), words), deaf(images(2), words))
+        torch.testing.assert_close(untold.eval()(images(2), words), told)
+    assert (deaf(images(2), words) - told).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["soft", "xu", "glimpse"])
+def test_whether_an_lstm_is_told_is_drawn_for_every_word_of_every_caption(kind):
+    model = fed(kind, 0.5)
+    words = captions(1, 1, 4).expand(1, 64, 4)
+    logits = model(images(1), words)[0]
+    # Twice as much or nothing: the first word that can differ does so in two ways.
+    ways = [len(logits[:, word].round(decimals=4).unique(dim=0)) for word in range(4)]
+    first = 0 if kind in ("xu", "glimpse") else 1
+    assert ways[: first + 1] == [1] * first + [2]
+    assert ways[first + 1 : first + 3] == [4, 8][: 3 - first]

@@ -176,6 +176,7 @@ def test_settings_that_do_not_fit_are_refused(settings, message):
     [
         ({"dim": 10}, "dim must be a positive multiple of 4, got 10"),
         ({"dim": 8, "heads": 3}, "heads must divide dim"),
+        ({"feed_dropout": 1.0}, r"feed_dropout must be in \[0, 1\), got 1.0"),
         ({"reach": 2}, "reach belongs to a local window"),
         ({"window": "predictive", "pace": 2.0}, "pace belongs to window=monotonic"),
         ({"window": "monotonic", "pace": 0.0}, "pace must be positive"),

@@ -89,9 +89,13 @@ class LSTMDecoderConfig(Config):
     """Scale what is seen by a learned scalar in (0, 1)."""
     dropout: float = 0.0
     """Of word embeddings and before the output."""
+    feed_dropout: float = 0.0
+    """Probability, in training, that the LSTM is not told what was seen, drawn for every word of
+    every caption. A word can then not rely on what an earlier look saw for it."""
 
     def _broken(self) -> Iterator[str]:
         yield from _broken_width(self.dim, self.heads, self.dropout)
+        yield from _broken_feeding(self.feed_dropout)
         if self.window == "everywhere" and self.reach is not None:
             yield "reach belongs to a local window; leave it out for window=everywhere"
         if self.window != "monotonic" and self.pace is not None:
@@ -143,9 +147,13 @@ class GlimpseDecoderConfig(Config):
     """Scale what is seen by a learned scalar in (0, 1)."""
     dropout: float = 0.0
     """Of word embeddings and before the output."""
+    feed_dropout: float = 0.0
+    """Probability, in training, that the LSTM is not told what was seen, drawn for every word of
+    every caption. A word can then not rely on what an earlier look saw for it."""
 
     def _broken(self) -> Iterator[str]:
         yield from _broken_width(self.dim, 1, self.dropout)
+        yield from _broken_feeding(self.feed_dropout)
         if self.sigma <= 0 or (self.sigma_final is not None and self.sigma_final <= 0):
             yield f"sigma must be positive, got {self.sigma} and {self.sigma_final}"
 
@@ -217,3 +225,9 @@ def _broken_width(dim: int, heads: int, dropout: float) -> Iterator[str]:
         yield f"heads must divide dim, got dim={dim} and heads={heads}"
     if not 0 <= dropout < 1:
         yield f"dropout must be in [0, 1), got {dropout}"
+
+
+def _broken_feeding(probability: float) -> Iterator[str]:
+    """Apply the rule that the decoders with an LSTM share."""
+    if not 0 <= probability < 1:
+        yield f"feed_dropout must be in [0, 1), got {probability}"

@@ -82,7 +82,7 @@ class LSTMDecoder(nn.Module):
         self.gate = nn.Linear(dim, 1) if config.gate else None
         self.from_hidden = nn.Linear(dim, dim)
         self.from_seen = nn.Linear(dim, dim, bias=False)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop, self.feed_drop = nn.Dropout(config.dropout), nn.Dropout(config.feed_dropout)
         self.head = nn.Linear(dim, vocabulary)
         nn.init.normal_(self.embed.weight, std=dim**-0.5)
         with torch.no_grad():
@@ -163,7 +163,9 @@ class LSTMDecoder(nn.Module):
     def _moved(
         self, drive: Tensor, context: Tensor, hidden: Tensor, cell: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Move the LSTM on by a word."""
+        """Move the LSTM on by a word; in training it may not be told what was seen."""
+        if self.training and self.feed_drop.p:
+            context = context * self.feed_drop(torch.ones_like(context[..., :1]))
         gates = drive + self.recurrent(torch.cat([context, hidden], -1))
         enter, forget, content, leave = gates.chunk(4, -1)
         cell = forget.sigmoid() * cell + enter.sigmoid() * content.tanh()
