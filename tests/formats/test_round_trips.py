@@ -214,6 +214,8 @@ def test_another_activation_of_timm_is_refused(activation, tmp_path):
 def test_a_resnet_of_timm_that_blurs_is_refused_though_its_weights_would_fit(name):
     with pytest.raises(ValueError, match="must halve its maps by strides to be like ours"):
         unseen_of({"architecture": name})
+    with pytest.raises(ValueError, match=r"got AvgPool2d; .*encoder\.name=timm"):
+        unseen_of({"architecture": "resnet18", "model_args": {"avg_down": True}})
     assert unseen_of({"architecture": "resnet50"}) == {"stem_stride": 1, "strides": [1, 2, 2, 2]}
 
 

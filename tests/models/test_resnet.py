@@ -58,23 +58,33 @@ def test_a_stage_may_keep_its_grid(block):
 def test_means_of_2x2_keep_regions_in_the_middle_of_what_they_see(block):
     middles = {}
     for downsample in ("stride", "average"):
-        torch.manual_seed(0)
-        model = ResNetConfig(
+        config = ResNetConfig(
             block=block,
             depths=(1, 1, 1, 1),
             channels=(16, 16, 16, 16),
             stem="small",
             strides=(1, 2, 2, 1),
             downsample=downsample,
-        ).build(Spec(image_size=(48, 48), names=("a", "b")))
-        images = torch.randn(16, 3, 48, 48, requires_grad=True)
-        region = model.eval().forward_features(images)[:, :, 5, 6]
-        (seen,) = torch.autograd.grad(region.square().sum(), images)
-        shares = seen.abs().sum((0, 1)) / seen.abs().sum()
-        pixels = torch.arange(48) + 0.5
-        middles[downsample] = (shares.sum(1) @ pixels).item(), (shares.sum(0) @ pixels).item()
-    assert middles["average"] == pytest.approx((22, 26), abs=0.3)
-    assert middles["stride"] == pytest.approx((20.5, 24.5), abs=0.3)
+        )
+        found = [middle_of_what_is_seen(config, seed) for seed in range(6)]
+        middles[downsample] = torch.tensor(found).mean(0).tolist()
+    assert middles["average"] == pytest.approx((22, 26), abs=0.4)
+    assert middles["stride"] == pytest.approx((20.5, 24.5), abs=0.4)
+
+
+def middle_of_what_is_seen(config, seed):
+    """Give the row and column, in pixels, around which gradients of region (5, 6) lie."""
+    torch.manual_seed(seed)
+    model = config.build(Spec(image_size=(48, 48), names=("a", "b"))).eval()
+    for layer in model.modules():  # timm begins with branches that are silent
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(layer.weight)
+    images = torch.randn(16, 3, 48, 48, requires_grad=True)
+    region = model.forward_features(images)[:, :, 5, 6]
+    (seen,) = torch.autograd.grad(region.square().sum(), images)
+    shares = seen.abs().sum((0, 1)) / seen.abs().sum()
+    pixels = torch.arange(48) + 0.5
+    return (shares.sum(1) @ pixels).item(), (shares.sum(0) @ pixels).item()
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
@@ -117,6 +127,7 @@ def test_a_token_activation_is_refused():
         ({"strides": (1, 2, 3, 1)}, "1 and then 1s or 2s"),
         ({"channels": (5, 8, 8, 8)}, "even width"),
         ({"stem_stride": 2}, "stem=small"),
+        ({"strides": (1, 1, 1, 1), "downsample": "average"}, "needs a stride of 2"),
         ({"drop_path": -0.1}, r"\[0, 1\)"),
     ],
 )

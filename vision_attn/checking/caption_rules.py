@@ -57,6 +57,13 @@ def looks_take_settings(model: Any, task: Any) -> Iterator[str]:
         yield "task.attention_target: belongs to doubly_stochastic, which is 0; leave it out"
     if task.samples != defaults["samples"] and task.self_critical == "none":
         yield "task.samples: belongs to self_critical, which is none; leave it out"
+    feeding = getattr(model.decoder, "feed_dropout", 0)
+    if feeding and task.self_critical != "none":
+        yield (
+            "model.decoder.feed_dropout: captions are drawn and judged by one network, and this "
+            f"would make two of it, got {feeding} with self_critical={task.self_critical}; leave "
+            "it out"
+        )
     if task.rollouts > 1 and not (task.reinforce and task.expected_share < 1):
         yield (
             f"task.rollouts: teach drawn looks, and none learns here, got {task.rollouts} with "

@@ -16,7 +16,7 @@ from vision_attn.spec import Spec
 
 POOLS = {"cls": "token", "mean": "avg", "attention": "map"}
 """How timm calls what the head reads."""
-TELLING = ("embed_dim", "num_heads", "act_layer", "norm_layer")
+TELLING = ("embed_dim", "num_heads", "act_layer", "norm_layer", "avg_down")
 """Arguments of timm that settle what no weight shows; others, such as paths, are not followed."""
 OPENING = """\
 import timm
@@ -110,11 +110,15 @@ def unseen(network: Any) -> dict[str, Any]:
         activation, wanted = first.mlp.act, torch.nn.functional.gelu
         found = {"heads": first.attn.num_heads, "norm_eps": first.norm1.eps}
     elif isinstance(network, ResNet):
-        if not isinstance(network.maxpool, torch.nn.MaxPool2d):
-            raise ValueError(
-                "a network of timm must halve its maps by strides to be like ours, got an aa_layer "
-                f"({network.maxpool}); no setting of a recipe changes that"
-            )
+        block = network.layer2[0]
+        shortcut: Any = getattr(block, "downsample", None) or [None]
+        for part in (getattr(block, "aa", None), shortcut[0]):
+            if not isinstance(part, torch.nn.Conv2d | torch.nn.Identity | None):
+                raise ValueError(
+                    "a network of timm must halve its maps by strides to be like ours, got "
+                    f"{type(part).__name__}; a captioner takes it by encoder.name=timm and "
+                    "pretrained=true instead of init"
+                )
         activation, wanted = network.act1, torch.nn.functional.relu
         found = {"stem_stride": 1, "strides": [1, 2, 2, 2]}
     else:

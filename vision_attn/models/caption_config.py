@@ -90,8 +90,9 @@ class LSTMDecoderConfig(Config):
     dropout: float = 0.0
     """Of word embeddings and before the output."""
     feed_dropout: float = 0.0
-    """Probability, in training, that the LSTM is not told what was seen, drawn for every word of
-    every caption. A word can then not rely on what an earlier look saw for it."""
+    """Probability, in training, that the LSTM is not told what was seen (and else 1/(1-p) times as
+    much), drawn for every word of every caption. The output is always told: with order=read_first
+    it then relies less on what an earlier look saw, and more on the look at its own word."""
 
     def _broken(self) -> Iterator[str]:
         yield from _broken_width(self.dim, self.heads, self.dropout)
@@ -148,8 +149,9 @@ class GlimpseDecoderConfig(Config):
     dropout: float = 0.0
     """Of word embeddings and before the output."""
     feed_dropout: float = 0.0
-    """Probability, in training, that the LSTM is not told what was seen, drawn for every word of
-    every caption. A word can then not rely on what an earlier look saw for it."""
+    """Probability, in training, that the LSTM is not told what was seen (and else 1/(1-p) times as
+    much), drawn for every word of every caption. The output is always told: with order=read_first
+    it then relies less on what an earlier look saw, and more on the look at its own word."""
 
     def _broken(self) -> Iterator[str]:
         yield from _broken_width(self.dim, 1, self.dropout)

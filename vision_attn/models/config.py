@@ -145,7 +145,8 @@ class ResNetConfig(Config):
     """Of the four stages, 1 or 2; fewer twos give finer maps for more work."""
     downsample: Literal["stride", "average"] = "stride"
     """How a stage halves the map: stride, as in the paper, by skipping every other position, and a
-    position then sees up and left of its middle; average, by means of 2x2, it sees around it."""
+    position then sees up and left of its middle; average, by means of 2x2, it sees around it. The
+    stem strides in any case: imagenet sees 1.5 pixels up and left, stem_stride=2 half a pixel."""
     drop_path: float = 0.0
     """Stochastic depth of the last block; earlier blocks rise to it linearly."""
     dropout: float = 0.0
@@ -161,6 +162,8 @@ class ResNetConfig(Config):
             yield f"depths and channels must be positive, got {self.depths} and {self.channels}"
         if len(self.strides) != 4 or self.strides[0] != 1 or not {*self.strides} <= {1, 2}:
             yield f"strides need four numbers, 1 and then 1s or 2s, got {self.strides}"
+        elif self.downsample == "average" and 2 not in self.strides:
+            yield f"downsample=average needs a stride of 2, got {self.strides}; leave it out"
         if self.channels and self.channels[0] % 2:
             yield f"the first stage needs an even width, got channels={self.channels}"
         if self.stem == "imagenet" and self.stem_stride != 1:

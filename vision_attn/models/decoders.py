@@ -163,7 +163,7 @@ class LSTMDecoder(nn.Module):
     def _moved(
         self, drive: Tensor, context: Tensor, hidden: Tensor, cell: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Move the LSTM on by a word; in training it may not be told what was seen."""
+        """Move the LSTM on by a word; in training it is not always told what was seen."""
         if self.training and self.feed_drop.p:
             context = context * self.feed_drop(torch.ones_like(context[..., :1]))
         gates = drive + self.recurrent(torch.cat([context, hidden], -1))

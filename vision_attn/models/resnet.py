@@ -50,7 +50,7 @@ class ResNet(timm_resnet.ResNet):
             for layer in stage.modules():
                 if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
                     layer.stride = (stride, stride)
-                if isinstance(layer, nn.AvgPool2d):
+                if isinstance(layer, nn.AvgPool2d):  # odd sizes round up, as strides do
                     layer.kernel_size = layer.stride = stride
                     layer.ceil_mode, layer.count_include_pad = True, False
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")

@@ -63,20 +63,20 @@ class TimmEncoder(nn.Module):
         if features.shape[1] != rows * columns:
             raise ValueError(
                 f"{self.config.network} must give {rows}x{columns} regions of "
-                f"{images.shape[-2]}x{images.shape[-1]} pixels, got {features.shape[1]}; choose an "
-                f"image size that its stride of {self.stride} divides"
+                f"{images.shape[-2]}x{images.shape[-1]} pixels, got {features.shape[1]}; choose "
+                f"another network, or an image size that its stride of {self.stride} divides"
             )
         return features
 
     @torch.no_grad()
     def _try(self, spec: Spec) -> None:
-        """Look at one empty image: what cannot be had of timm's network is better known now."""
-        like = next(self.parameters())
+        """Look at one empty image, so that an unfit network is refused when it is made."""
+        weight = next(self.parameters())
         rows, columns = spec.image_size
         training = self.network.training
         try:
             self.network.eval()
-            self.regions(like.new_zeros(1, spec.channels, rows, columns))
+            self.regions(weight.new_zeros(1, spec.channels, rows, columns))
         except (RuntimeError, AssertionError, AttributeError) as error:
             raise _unfit(self.config, spec, error) from error
         finally:
