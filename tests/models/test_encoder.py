@@ -1,5 +1,7 @@
 """Encoders: grids of several sizes, what is frozen, and no weight without a gradient."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_captioner import DECODERS, RESNET, SPEC, VIT, captions, images, make
@@ -8,6 +10,7 @@ from vision_attn.models.caption_config import CaptionerConfig, LSTMDecoderConfig
 from vision_attn.models.config import ResNetConfig, ViTConfig
 from vision_attn.models.resnet import ResNet
 from vision_attn.models.timm_encoder import TimmEncoder
+from vision_attn.models.weights import load_weights
 from vision_attn.spec import Spec
 from vision_attn.tape import Tape
 
@@ -147,6 +150,21 @@ def test_looking_once_leaves_a_network_of_timm_as_it_is_made():
     assert all(part.training for part in encoder.network.modules())
     assert encoder.network.bn1.num_batches_tracked == 0
     assert encoder.network.bn1.running_mean.count_nonzero() == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "told"),
+    [
+        (RESNET, replace(RESNET, downsample="average"), r"encoder\.downsample=stride"),
+        (VIT, replace(VIT, depth=VIT.depth + 1), rf"encoder\.depth={VIT.depth}"),
+    ],
+)
+def test_weights_of_a_captioner_tell_what_its_encoder_was(own, other, told):
+    state = make("soft", encoder=own).state_dict()
+    with pytest.raises(
+        ValueError, match=rf"these weights fit model\.encoder\.name=.* model\.{told}"
+    ):
+        load_weights(make("soft", encoder=other), state)
 
 
 def test_positions_tell_regions_apart():

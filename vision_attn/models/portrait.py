@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+ENCODER = "encoder.network."
+"""What begins the names of a captioner's encoder."""
+
 
 def portrait(
     state: Mapping[str, Tensor], unseen: Mapping[str, Any] | None = None, place: str = "model"
@@ -16,13 +19,20 @@ def portrait(
 
     `unseen` are those known though no weight shows them; `place` is where a recipe has them.
     """
-    settings: dict[str, Any] = {}
-    if (patches := state.get("patch_embed.proj.weight")) is not None:
-        settings = _vit(state) | {"dim": patches.shape[0], "patch_size": patches.shape[-1]}
-    elif "layer4.0.conv1.weight" in state:
-        settings = _resnet(state)
+    settings = _settings(state)
     words = [f"{place}.{name}={written(x)}" for name, x in (settings | dict(unseen or {})).items()]
     return f"these weights fit {' '.join(words)}" if words else ""
+
+
+def _settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    if (patches := state.get("patch_embed.proj.weight")) is not None:
+        return _vit(state) | {"dim": patches.shape[0], "patch_size": patches.shape[-1]}
+    if "layer4.0.conv1.weight" in state:
+        return _resnet(state)
+    within = {
+        name.removeprefix(ENCODER): x for name, x in state.items() if name.startswith(ENCODER)
+    }
+    return {f"encoder.{name}": x for name, x in _settings(within).items()} if within else {}
 
 
 def written(value: Any) -> str:
