@@ -120,6 +120,16 @@ def test_one_retina_serves_several_glimpses():
         assert torch.equal(look(centres), retina(images, centres, **settings))
 
 
+def test_several_places_of_an_image_are_seen_as_each_alone():
+    images, centres, settings = noise(2, 3, 9, 11), noise(2, 2, 5, 2), {"size": 3, "scales": 2}
+    seen = Retina(images, **settings)(centres)
+    assert seen.shape == (2, 2, 5, 6, 3, 3)
+    for row in range(2):
+        for column in range(5):
+            alone = retina(images, centres[:, row, column], **settings)
+            assert torch.allclose(seen[:, row, column], alone, atol=1e-12)
+
+
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"scales": 0}, {"growth": 0.5}])
 def test_wrong_sizes_are_named(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}={next(iter(wrong.values()))}"):

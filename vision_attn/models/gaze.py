@@ -115,21 +115,13 @@ class Scenery:
 
     def __init__(self, images: Float[Tensor, "batch channel height width"], config: RetinaConfig):
         self.images, self.config = images, config
-        self.queries = 0
+        self.retina = Retina(images, size=config.size, scales=config.scales, growth=config.growth)
 
     def patches(
         self, centres: Float[Tensor, "batch query xy"]
-    ) -> Float[Tensor, "batch*query scale*channel row column"]:
+    ) -> Float[Tensor, "batch query scale*channel row column"]:
         """Give what the retina has at these places, which no gradient reaches."""
-        if centres.shape[1] != self.queries:
-            self.queries = centres.shape[1]
-            self.retina = Retina(
-                self.images.repeat_interleave(self.queries, 0),
-                size=self.config.size,
-                scales=self.config.scales,
-                growth=self.config.growth,
-            )
-        return self.retina(centres.detach().flatten(0, 1))
+        return self.retina(centres.detach())
 
     def keep(self, images: Int64[Tensor, " kept"]) -> "Scenery":
         """Leave only these images."""
@@ -189,5 +181,5 @@ class GlimpseGaze(nn.Module):
         self, sight: Scenery, centres: Float[Tensor, "batch query xy"]
     ) -> Float[Tensor, "batch query dim"]:
         """Encode what the retina sees and where."""
-        what = self.what(sight.patches(centres)).unflatten(0, centres.shape[:2])
+        what = self.what(sight.patches(centres).flatten(0, 1)).unflatten(0, centres.shape[:2])
         return self.norm(what + self.where(centres.detach().to(what)))

@@ -1,9 +1,14 @@
 """The retina: patches of several scales around a place, the wider the coarser."""
 
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+Centres: TypeAlias = Float[Tensor, "batch place xy"]
+Patches: TypeAlias = Float[Tensor, "batch place channel row column"]
 
 
 def retina(
@@ -54,21 +59,25 @@ class Retina:
             self.sums = F.pad((self.images - self.mean).cumsum(-1).cumsum(-2), (1, 0, 1, 0))
 
     def __call__(
-        self, centres: Float[Tensor, "batch xy"]
-    ) -> Float[Tensor, "batch scale*channel {size} {size}"]:
-        """Look at a place of every image."""
-        centres = centres.to(self.images)
-        fine = self._fine(centres)
-        return fine if len(self.cells) == 1 else torch.cat([fine, self._coarse(centres)], 1)
+        self, centres: Float[Tensor, "batch *place xy"]
+    ) -> Float[Tensor, "batch *place scale*channel {size} {size}"]:
+        """Look at a place of every image, or at several."""
+        each = centres.to(self.images).view(len(centres), -1, 2)
+        fine = self._fine(each)
+        seen = fine if len(self.cells) == 1 else torch.cat([fine, self._coarse(each)], 2)
+        return seen.view(*centres.shape[:-1], *seen.shape[2:])
 
-    def _fine(self, centres: Tensor) -> Float[Tensor, "batch channel row column"]:
+    def _fine(self, centres: Centres) -> Patches:
         """Average over cells of one pixel, which is to interpolate bilinearly between pixels."""
         x, y = self._around(centres, self.middles)
-        shape = len(centres), self.size, self.size
-        places = torch.stack([x.unsqueeze(1).expand(shape), y.unsqueeze(2).expand(shape)], -1)
-        return F.grid_sample(self.images, places, padding_mode="zeros", align_corners=False)
+        shape = *x.shape, self.size
+        places = torch.stack([x.unsqueeze(2).expand(shape), y.unsqueeze(3).expand(shape)], -1)
+        sampled = F.grid_sample(
+            self.images, places.flatten(1, 2), padding_mode="zeros", align_corners=False
+        )
+        return sampled.unflatten(2, shape[1:3]).transpose(1, 2)
 
-    def _coarse(self, centres: Tensor) -> Float[Tensor, "batch scale*channel row column"]:
+    def _coarse(self, centres: Centres) -> Patches:
         """Average over larger cells.
 
         What lies in a rectangle is a difference of sums at its corners, and between corners of
@@ -78,21 +87,21 @@ class Retina:
         height, width = self.images.shape[-2:]
         x, y = (edge.clamp(-1, 1) for edge in self._around(centres, self.edges))
         shape = (*x.shape, self.size + 1)
-        corners = torch.stack([x.unsqueeze(2).expand(shape), y.unsqueeze(3).expand(shape)], -1)
+        corners = torch.stack([x.unsqueeze(3).expand(shape), y.unsqueeze(4).expand(shape)], -1)
         sampled = F.grid_sample(
-            self.sums, corners.flatten(1, 2), padding_mode="border", align_corners=True
+            self.sums, corners.flatten(1, 3), padding_mode="border", align_corners=True
         )
-        sampled = sampled.unflatten(2, shape[1:3])
+        sampled = sampled.unflatten(2, shape[1:4])
         # The mean comes back, on the part of a cell that is inside the image.
         inside = _between(y, -1).unsqueeze(-1) * _between(x, -1).unsqueeze(-2)
-        means = self.mean.unsqueeze(2) * (height * width / 4) * inside.unsqueeze(1)
+        means = self.mean[..., None, None] * (height * width / 4) * inside.unsqueeze(1)
         totals = _between(_between(sampled, -1), -2) + means
-        return (totals / self.pixels).transpose(1, 2).flatten(1, 2)
+        return (totals / self.pixels).permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
 
-    def _around(self, centres: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    def _around(self, centres: Centres, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """Add offsets in pixels to the x and to the y of every centre."""
         height, width = self.images.shape[-2:]
-        x, y = centres.view(-1, 2, *[1] * offsets.ndim).unbind(1)
+        x, y = centres[(..., *[None] * offsets.ndim)].unbind(2)
         return (
             torch.add(x, offsets, alpha=2 / width),
             torch.add(y, offsets, alpha=2 / height),
