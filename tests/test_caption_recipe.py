@@ -121,6 +121,36 @@ def test_settings_are_for_some_looks(tmp_path, look, settings):
     assert all(any(name in line for line in found) for name in names if name != "task.samples")
 
 
+OF_GLIMPSES = {
+    "model.decoder.grid=4": "model.decoder.grid: belongs to policy=categorical, got policy=gaus",
+    "task.expected_share=0.2": (
+        "task.expected_share: is for looks of hard or categorical glimpse, got gaussian glimpse;"
+    ),
+    "task.entropy=0.5": "task.entropy: is for looks of hard, got gaussian glimpse;",
+    "model.decoder.sigma=0": "model.decoder.sigma: must be positive, got 0.0 and None",
+}
+OF_CELLS = {
+    "model.decoder.grid=1": "model.decoder.grid: must be 2 or more cells a side, got 1",
+    "model.decoder.sigma=0.3": "model.decoder.sigma: belongs to policy=gaussian, got policy=cat",
+    "model.decoder.sigma_final=0.1": "model.decoder.sigma_final: belongs to policy=gaussian",
+}
+
+
+@pytest.mark.parametrize("override", [*OF_GLIMPSES, *OF_CELLS])
+def test_settings_are_for_some_policies(tmp_path, override):
+    policy = "gaussian" if override in OF_GLIMPSES else "categorical"
+    model = ["model.encoder={name: retina}", f"model.decoder={{name: glimpse, policy: {policy}}}"]
+    (found,) = mistakes(tmp_path, GOOD, *model, override)
+    assert found.partition(": ")[2].startswith((OF_GLIMPSES | OF_CELLS)[override])
+
+
+def test_cells_take_a_grid_and_expected_values(tmp_path):
+    (tmp_path / "r.yaml").write_text(GOOD)
+    model = ["model.encoder={name: retina}", "model.decoder={name: glimpse, policy: categorical}"]
+    settings = ["model.decoder.grid=4", "task.expected_share=0.2", "task.value=0.3"]
+    assert read(tmp_path / "r.yaml", *model, *settings).model.decoder.grid == 4
+
+
 def test_mistakes_in_several_inner_sections_come_at_once(tmp_path):
     found = mistakes(
         tmp_path,

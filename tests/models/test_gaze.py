@@ -10,6 +10,7 @@ from vision_attn.models.gaze import STEADY, Manner
 from vision_attn.models.retina import retina
 from vision_attn.tape import Tape
 
+MIDDLES = [[x, y] for y in (-2 / 3, 0.0, 2 / 3) for x in (-2 / 3, 0.0, 2 / 3)]
 POLICY, VALUE = "decoder.gaze.policy", "decoder.gaze.value"
 
 
@@ -46,7 +47,7 @@ def test_the_value_learns_without_moving_anything_else():
 def test_the_log_probability_is_of_the_draw_before_it_is_clamped():
     model = make("glimpse")
     gaze, sight = model.decoder.gaze, model.look_at(images(7))
-    gaze.sigma = 2.0
+    gaze.policy.sigma = 2.0
     hidden = torch.randn(7, 5, 8, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         steady = gaze(hidden, sight, 0, STEADY)
@@ -71,6 +72,70 @@ def test_a_glimpse_is_what_the_retina_sees_at_its_centre():
     kept = sight.keep(torch.tensor([1])).patches(centres[:1])
     torch.testing.assert_close(kept, sight.patches(centres)[1:])
     assert gaze.summary(sight).shape == (2, 8)
+
+
+def test_words_teach_the_choice_of_cells_where_the_expected_value_stands_in():
+    model = make("cells").train()
+    for share in (0.0, 1.0):
+        torch.manual_seed(3)
+        tape = Tape()
+        logits = model(images(2), captions(2, 3, 5), tape, expected_share=share)
+        found = gradients(model, logits.log_softmax(-1)[..., 4].sum())
+        assert all((found[name] > 0) == (share == 1) for name in found if name.startswith(POLICY))
+        drawn = torch.stack(tape.log_probs)
+        assert (drawn == 0).all() if share else (drawn < 0).all()
+        if not share:
+            found = gradients(model, drawn.sum())
+            assert all(found[name] > 1e-6 for name in found if name.startswith(POLICY))
+
+
+def test_a_place_is_one_cell_of_a_grid_over_the_image():
+    model, pictures = make("cells"), images(4)
+    gaze, sight = model.decoder.gaze, model.look_at(pictures)
+    hidden = torch.randn(4, 9, 8, generator=torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        weights = gaze.policy(hidden, sight.outline)
+        steady = gaze(hidden, sight, 0, STEADY)
+        drawn = gaze(hidden, sight, 0, Manner(True, generator=generator))
+        glimpses = [gaze._glimpse(sight, seen.centre) for seen in (steady, drawn)]
+    torch.testing.assert_close(weights.sum(-1), torch.ones(4, 9))
+    for image in range(4):
+        for query in range(9):
+            shares = weights[image, query]
+            likeliest = torch.tensor(MIDDLES[shares.argmax()])
+            torch.testing.assert_close(steady.centre[image, query], likeliest)
+            away = (torch.tensor(MIDDLES) - drawn.centre[image, query]).abs().sum(1)
+            assert away.min() < 1e-6
+            taken = shares[away.argmin()].log()
+            torch.testing.assert_close(drawn.log_prob[image, query], taken)
+    assert (drawn.centre != steady.centre).any()
+    for seen, glimpse in zip((steady, drawn), glimpses, strict=True):
+        torch.testing.assert_close(seen.context, glimpse)
+    assert steady.log_prob is None
+
+
+def test_expected_values_are_means_over_what_all_cells_show():
+    model, pictures = make("cells"), images(3)
+    gaze, sight = model.decoder.gaze, model.look_at(pictures)
+    hidden = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(3))
+    expected = torch.tensor([True, False, True])
+    draws = [
+        Manner(True, expected=which, generator=torch.Generator().manual_seed(9))
+        for which in (expected, None)
+    ]
+    with torch.no_grad():
+        seen, drawn = (gaze(hidden, model.look_at(pictures), 0, manner) for manner in draws)
+        weights = gaze.policy(hidden, sight.outline)
+        shown = torch.stack(
+            [gaze._glimpse(sight, torch.tensor(at).expand(3, 1, 2))[:, 0] for at in MIDDLES], 1
+        )
+    torch.testing.assert_close(seen.context[1], drawn.context[1])
+    torch.testing.assert_close(seen.log_prob[1], drawn.log_prob[1])
+    for image in (0, 2):
+        torch.testing.assert_close(seen.context[image], weights[image] @ shown[image])
+        assert (seen.log_prob[image] == 0).all()
+    assert torch.equal(seen.centre, drawn.centre)
 
 
 @pytest.mark.parametrize("kind", ["soft", "heads"])

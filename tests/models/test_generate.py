@@ -115,7 +115,7 @@ def test_the_score_is_the_sum_of_log_probabilities_and_every_word_has_its_look(k
             assert caption.log_prob == pytest.approx(scored(model, picture, words), abs=1e-3)
             tape = Tape()
             model(picture, torch.tensor([[words]]), tape)
-            if kind == "glimpse":
+            if DECODERS[kind].name == "glimpse":
                 torch.testing.assert_close(
                     caption.centres, torch.cat(tape.centres), atol=1e-5, rtol=1e-4
                 )

@@ -55,7 +55,7 @@ def test_a_nucleus_holds_the_fewest_words_that_reach_its_share():
         assert probabilities[kept].min() > probabilities[~kept].max() if left < 4 else kept.all()
 
 
-@pytest.mark.parametrize("kind", ["soft", "transformer", "glimpse", "hard"])
+@pytest.mark.parametrize("kind", ["soft", "transformer", "glimpse", "cells", "hard"])
 def test_captions_know_their_log_probability_and_length(kind):
     model, pictures = make(kind, sharp=2.0), images(2)
     for image, captions in enumerate(sample(model, pictures, generator=generator(), samples=9)):
@@ -67,7 +67,7 @@ def test_captions_know_their_log_probability_and_length(kind):
             assert caption.log_prob == pytest.approx(log_probs.sum().item(), abs=1e-3)
             assert caption.ended == (caption.words[-1] == END)
             assert END not in caption.words[:-1]
-            looks = caption.centres if kind == "glimpse" else caption.weights
+            looks = caption.centres if kind in ("glimpse", "cells") else caption.weights
             assert len(looks) == len(caption.words)
 
 

@@ -30,6 +30,7 @@ DECODERS = {
     "gumbel": LSTMDecoderConfig(dim=8, look="gumbel", gate=False),
     "transformer": TransformerDecoderConfig(dim=8, depth=2, heads=2),
     "glimpse": GlimpseDecoderConfig(dim=8, sigma=0.4, order="look_first"),
+    "cells": GlimpseDecoderConfig(dim=8, policy="categorical", grid=3),
 }
 
 
@@ -37,7 +38,7 @@ def make(kind: str = "soft", seed: int = 3, sharp: float = 1.0, **changes) -> Ca
     """Build a captioner in evaluation mode; `sharp` scales its output, so that words differ."""
     torch.manual_seed(seed)
     decoder = DECODERS[kind]
-    encoder = EYE if kind == "glimpse" else RESNET
+    encoder = EYE if DECODERS[kind].name == "glimpse" else RESNET
     model = CaptionerConfig(**({"encoder": encoder, "decoder": decoder} | changes)).build(SPEC)
     with torch.no_grad():
         model.decoder.head.weight *= sharp

@@ -159,13 +159,13 @@ def test_what_changes_while_training_is_a_function_of_the_step(data):
 
 def test_the_eye_is_moved_less_by_chance_towards_the_end(data):
     task, fixed = make(data, "glimpse"), make(data, "glimpse")
-    gaze, stays = task.model.decoder.gaze, fixed.model.decoder.gaze.sigma
-    gaze.sigmas = 0.4, 0.1
+    policy, stays = task.model.decoder.gaze.policy, fixed.model.decoder.gaze.policy.sigma
+    policy.sigmas = 0.4, 0.1
     for step, sigma in ((0, 0.4), (5, 0.2), (10, 0.1)):
         task.at(step, 10)
         fixed.at(step, 10)
-        assert gaze.sigma == pytest.approx(sigma)
-        assert fixed.model.decoder.gaze.sigma == stays
+        assert policy.sigma == pytest.approx(sigma)
+        assert fixed.model.decoder.gaze.policy.sigma == stays
 
 
 @pytest.mark.parametrize("kind", ["soft", "glimpse"])

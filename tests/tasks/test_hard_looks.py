@@ -1,35 +1,27 @@
-"""REINFORCE through drawn looks against all there are, and through glimpses against a grid."""
+"""REINFORCE through drawn looks against all there are."""
 
 import itertools
-import math
-from dataclasses import replace
 
 import pytest
 import torch
 from torch.autograd import grad
+from two_words import PICTURE, SPEC, WORDS, batch
 
 from vision_attn.attention.look import TINY, Look, probabilities
 from vision_attn.data.batch import Captioned
 from vision_attn.models.caption_config import (
     CaptionerConfig,
-    GlimpseDecoderConfig,
     LSTMDecoderConfig,
-    RetinaConfig,
 )
 from vision_attn.models.config import ResNetConfig
-from vision_attn.spec import Spec
 from vision_attn.tape import Tape
 from vision_attn.tasks.caption_config import CaptioningConfig
 from vision_attn.tasks.caption_losses import said
 
-NAMES = ("<pad>", "<start>", "<end>", "<unknown>", "a", "red", "ring")
-SPEC = Spec(image_size=(4, 12), names=NAMES)
 RESNET = ResNetConfig(
     depths=(1, 1, 1, 1), channels=(4, 4, 4, 8), stem="small", stem_stride=2, strides=(1, 2, 1, 1)
 )
 REGIONS = 3
-WORDS = torch.tensor([[[5, 2]]])
-PICTURE = torch.randn(1, 3, 4, 12, generator=torch.Generator().manual_seed(5))
 
 
 def make(**task):
@@ -51,16 +43,6 @@ def policy(task):
     """Name what decides where to look, and one weight that looks and words share."""
     named = dict(task.model.decoder.named_parameters())
     return [named["gaze.alignment.score.compared.weight"], named["recurrent.weight"]]
-
-
-def batch(count):
-    return Captioned(
-        PICTURE.expand(count, -1, -1, -1),
-        WORDS.expand(count, -1, -1),
-        torch.full((count, 1), 2),
-        [],
-        [],
-    )
 
 
 def forced(task, places):
@@ -188,76 +170,3 @@ def test_entropy_is_rewarded_for_real_words_only():
     shares = tape.looks[0]
     entropy = -(shares * shares.log()).sum()
     torch.testing.assert_close(losses[0] - losses[1], 0.5 * entropy)
-
-
-def glimpsing(**task):
-    torch.manual_seed(4)
-    decoder = GlimpseDecoderConfig(dim=8, sigma=0.5, order="look_first")
-    eye = RetinaConfig(size=3, scales=1, channels=(4,))
-    model = CaptionerConfig(encoder=eye, decoder=decoder).build(SPEC)
-    with torch.no_grad():
-        for parameter in model.decoder.parameters():
-            parameter.mul_(2)
-    return CaptioningConfig(reinforce=1.0, value=0.0, **task).build(model, SPEC).train()
-
-
-@pytest.mark.parametrize("rollouts", [1, 3])
-def test_glimpses_learn_by_the_gradient_of_the_expected_reward(rollouts):
-    """One word, one glimpse: the expectation over a Gaussian is an integral over the plane."""
-    task = glimpsing(rollouts=rollouts)
-    gaze, sight = task.model.decoder.gaze, task.model.look_at(PICTURE)
-    parameters = list(gaze.policy.parameters())[-2:]
-    hidden, _ = task.model.decoder.begin(sight, 1)
-    mean = gaze.policy(hidden)[0, 0].tanh()
-    axis = torch.linspace(-4, 4, 81) * gaze.sigma
-    places = mean.detach() + torch.cartesian_prod(axis, axis)
-    log_density = -((places - mean) ** 2).sum(1) / (2 * gaze.sigma**2)
-    density = log_density.exp() * (axis[1] - axis[0]) ** 2 / (2 * math.pi * gaze.sigma**2)
-    word = WORDS[..., :1]
-    everywhere = PICTURE.expand(len(places), -1, -1, -1)
-    with torch.no_grad():
-        gaze.forward = lambda h, s, w, m: gaze._seen(s, places.clamp(-1, 1)[:, None])
-        logits = task.model(everywhere, word.expand(len(places), -1, -1))
-        del gaze.forward
-        rewards = said(logits[:, 0], word[0].expand(len(places), -1))[:, 0]
-    assert density.sum().item() == pytest.approx(1, abs=1e-3)
-    expected = grad((density * rewards).sum(), parameters)
-    assert max(x.abs().max() for x in expected) > 0.02
-
-    count = 30_000 // rollouts
-    torch.manual_seed(9)
-    one = batch(count)._replace(words=word.expand(count, -1, -1))
-    with torch.no_grad():  # a constant for the learned baseline, which the value's weight leaves
-        for parameter in gaze.value.parameters():
-            parameter.zero_()
-        gaze.value[-1].bias.fill_(rewards.mean() if rollouts == 1 else 7.0)
-    found = grad(-task(one)["loss"], parameters)
-    for estimate, exact in zip(found, expected, strict=True):
-        assert (estimate - exact).abs().max() < 0.02
-
-
-def test_the_value_learns_what_is_to_come_for_each_word():
-    task = glimpsing()
-    tape = Tape()
-    torch.manual_seed(5)
-    log_probs = said(task.model(PICTURE, WORDS, tape).flatten(0, 1), WORDS[0])
-    values = torch.stack(tape.values, 1)
-    ahead = torch.tensor([[2.0, 1.0]])
-    gains = torch.stack([log_probs.sum(1), log_probs[:, 1]], 1)
-    torch.manual_seed(5)
-    numbers = task(batch(1))
-    expected = (values - gains / ahead).square().mean()
-    torch.testing.assert_close(numbers["value_error"], expected)
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.7])
-def test_the_value_learns_from_its_error_and_not_as_a_baseline(weight):
-    task = glimpsing()
-    task.config = replace(task.config, value=weight)
-    torch.manual_seed(5)
-    numbers = task(batch(3))
-    parameters = list(task.model.decoder.gaze.value.parameters())
-    found = grad(numbers["loss"], parameters, retain_graph=True)
-    for gradient, of_error in zip(found, grad(numbers["value_error"], parameters), strict=True):
-        assert of_error.abs().max() > 1e-3
-        torch.testing.assert_close(gradient, 2 * weight * of_error)  # two words a caption

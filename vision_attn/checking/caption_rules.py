@@ -6,7 +6,7 @@ from typing import Any
 
 from vision_attn.data.caption_config import CaptionsConfig, SceneCaptionsConfig
 from vision_attn.data.sequence_config import SequencesConfig
-from vision_attn.models.caption_config import CaptionerConfig
+from vision_attn.models.caption_config import CaptionerConfig, GlimpseDecoderConfig
 from vision_attn.tasks.caption_config import CaptioningConfig
 
 LOOKS = {  # settings of the task, and the looks that they can have an effect on
@@ -15,7 +15,7 @@ LOOKS = {  # settings of the task, and the looks that they can have an effect on
     "reward": ("hard", "glimpse"),
     "rollouts": ("hard", "glimpse"),
     "entropy": ("hard",),
-    "expected_share": ("hard",),
+    "expected_share": ("hard", "categorical glimpse"),
     "value": ("glimpse",),
     "temperature_final": ("gumbel",),
     "self_critical": ("soft", "transformer"),
@@ -48,11 +48,14 @@ def looks_take_settings(model: Any, task: Any) -> Iterator[str]:
     """Refuse settings of the task that this captioner's looks cannot heed."""
     if not (isinstance(task, CaptioningConfig) and isinstance(model, CaptionerConfig)):
         return
-    look = getattr(model.decoder, "look", model.decoder.name)
+    looks = [getattr(model.decoder, "look", model.decoder.name)]
+    if isinstance(model.decoder, GlimpseDecoderConfig):
+        looks.append(f"{model.decoder.policy} glimpse")
     defaults = {field.name: field.default for field in fields(task)}
     for name, kinds in LOOKS.items():
-        if getattr(task, name) != defaults[name] and look not in kinds:
-            yield f"task.{name}: is for looks of {' or '.join(kinds)}, got {look}; leave it out"
+        if getattr(task, name) != defaults[name] and not {*looks} & {*kinds}:
+            known, own = " or ".join(kinds), looks[-1]
+            yield f"task.{name}: is for looks of {known}, got {own}; leave it out"
     if task.attention_target != defaults["attention_target"] and not task.doubly_stochastic:
         yield "task.attention_target: belongs to doubly_stochastic, which is 0; leave it out"
     if task.samples != defaults["samples"] and task.self_critical == "none":

@@ -38,6 +38,9 @@ class RetinaConfig(Config):
     """Side of a patch over that of the next finer one, at least 1."""
     channels: tuple[int, ...] = (32, 64)
     """Width of the convolutions on the patches; each halves the side."""
+    downsample: Literal["stride", "max"] = "stride"
+    """How they halve it: by a stride of 2, or by the largest of 2x2, which costs four times the
+    convolution and tells small shapes apart sooner."""
 
     def _broken(self) -> Iterator[str]:
         if min(self.size, self.scales, *self.channels, len(self.channels)) < 1:
@@ -136,8 +139,14 @@ class GlimpseDecoderConfig(Config):
     name: Literal["glimpse"] = "glimpse"
     dim: int = 256
     """Width of words, glimpses and the LSTM."""
+    policy: Literal["gaussian", "categorical"] = "gaussian"
+    """gaussian: any place, around a mean that the state alone tells; categorical: the middle of a
+    cell of a grid, by what a small copy of the image shows there."""
+    grid: int | None = None
+    """Cells a side that a categorical policy chooses from; default 8. None for gaussian."""
     sigma: float = 0.15
-    """Standard deviation of the centre around its mean while training; the image is 2 wide."""
+    """Standard deviation of the centre around its mean while training; the image is 2 wide. Of a
+    gaussian policy."""
     sigma_final: float | None = None
     """Where sigma is at the end of the training, falling by equal factors; None to keep it. Chance
     has to bring the eye to what is named before it can be rewarded for going there."""
@@ -156,6 +165,13 @@ class GlimpseDecoderConfig(Config):
     def _broken(self) -> Iterator[str]:
         yield from _broken_width(self.dim, 1, self.dropout)
         yield from _broken_feeding(self.feed_dropout)
+        if self.grid is not None and self.policy != "categorical":
+            yield f"grid belongs to policy=categorical, got policy={self.policy}; leave it out"
+        if self.grid is not None and self.grid < 2:
+            yield f"grid must be 2 or more cells a side, got {self.grid}"
+        for name, default in (("sigma", 0.15), ("sigma_final", None)):
+            if self.policy != "gaussian" and getattr(self, name) != default:
+                yield f"{name} belongs to policy=gaussian, got policy={self.policy}; leave it out"
         if self.sigma <= 0 or (self.sigma_final is not None and self.sigma_final <= 0):
             yield f"sigma must be positive, got {self.sigma} and {self.sigma_final}"
 

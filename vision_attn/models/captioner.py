@@ -16,8 +16,9 @@ from vision_attn.models.caption_config import (
 )
 from vision_attn.models.decoders import Decoder, Logits, LSTMDecoder, Words
 from vision_attn.models.encoder import Regions
-from vision_attn.models.gaze import GlimpseGaze, Manner, RegionGaze, Scenery
+from vision_attn.models.gaze import Manner, RegionGaze
 from vision_attn.models.generate import Caption, beam_search
+from vision_attn.models.glimpse_gaze import GlimpseGaze
 from vision_attn.models.sampling import sample
 from vision_attn.models.transformer_decoder import TransformerDecoder
 from vision_attn.spec import Spec
@@ -54,8 +55,8 @@ class Captioner(nn.Module):
     ) -> Any:
         """Encode every image once and prepare all that looks at it need."""
         if self.encoder is None:
-            assert isinstance(self.config.encoder, RetinaConfig)
-            return Scenery(images, self.config.encoder)
+            assert isinstance(self.decoder.gaze, GlimpseGaze)
+            return self.decoder.gaze.open(images)
         regions, places = self.encoder(images, tape)
         decoder = self.decoder
         if isinstance(decoder, TransformerDecoder):
@@ -85,7 +86,7 @@ class Captioner(nn.Module):
         Gumbel softmax, and `own_words` the probability of scheduled sampling.
         """
         expected = None
-        if self.training and expected_share and self._is_hard:
+        if self.training and expected_share and self._can_average:
             expected = torch.rand(len(images), device=images.device) < expected_share
         manner = Manner(self.training, temperature, expected)
         decoder: Decoder = self.decoder
@@ -107,11 +108,14 @@ class Captioner(nn.Module):
         """Draw the places of glimpses as after a share of the training, [0, 1]."""
         gaze = getattr(self.decoder, "gaze", None)
         if isinstance(gaze, GlimpseGaze):
-            gaze.anneal(progress)
+            gaze.policy.anneal(progress)
 
     @property
-    def _is_hard(self) -> bool:
+    def _can_average(self) -> bool:
+        """Tell whether looks are drawn from a list of places."""
         decoder = self.config.decoder
+        if isinstance(decoder, GlimpseDecoderConfig):
+            return decoder.policy == "categorical"
         return isinstance(decoder, LSTMDecoderConfig) and decoder.look == "hard"
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:

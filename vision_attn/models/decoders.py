@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vision_attn.language.vocabulary import PAD, START
 from vision_attn.models.caption_config import GlimpseDecoderConfig, LSTMDecoderConfig
-from vision_attn.models.gaze import STEADY, GlimpseGaze, Manner, RegionGaze, Seen, Sight
+from vision_attn.models.gaze import STEADY, Manner, RegionGaze, Seen, Sight
+from vision_attn.models.glimpse_gaze import GlimpseGaze
 from vision_attn.models.wording import draw, log_probabilities
 from vision_attn.tape import Tape
 

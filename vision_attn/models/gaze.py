@@ -10,10 +10,7 @@ from vision_attn.attention.alignment import Alignment, Memory
 from vision_attn.attention.look import Look, hard, peak, soft, straight_through
 from vision_attn.attention.multihead import join_heads
 from vision_attn.attention.window import Everywhere, Monotonic, Predictive, Window
-from vision_attn.models.caption_config import GlimpseDecoderConfig, LSTMDecoderConfig, RetinaConfig
-from vision_attn.models.patch_encoder import patch_encoder
-from vision_attn.models.policy import annealed
-from vision_attn.models.retina import Retina
+from vision_attn.models.caption_config import LSTMDecoderConfig
 
 
 class Manner(NamedTuple):
@@ -108,78 +105,3 @@ def _window(config: LSTMDecoderConfig) -> Window:
     if config.window == "monotonic":
         return Monotonic(reach, 1.0 if config.pace is None else config.pace)
     return Predictive(config.dim, reach) if config.window == "predictive" else Everywhere()
-
-
-class Scenery:
-    """Images that a retina can look at anywhere, for several captions of each at once."""
-
-    def __init__(self, images: Float[Tensor, "batch channel height width"], config: RetinaConfig):
-        self.images, self.config = images, config
-        self.retina = Retina(images, size=config.size, scales=config.scales, growth=config.growth)
-
-    def patches(
-        self, centres: Float[Tensor, "batch query xy"]
-    ) -> Float[Tensor, "batch query scale*channel row column"]:
-        """Give what the retina has at these places, which no gradient reaches."""
-        return self.retina(centres.detach())
-
-    def keep(self, images: Int64[Tensor, " kept"]) -> "Scenery":
-        """Leave only these images."""
-        return Scenery(self.images[images], self.config)
-
-
-class GlimpseGaze(nn.Module):
-    """Look through a retina whose centre a policy chooses: mean tanh(f(h)), Gaussian around it.
-
-    The log-probability is that of the draw before it is clamped to the image, over both
-    coordinates; no gradient flows through the centre, and none from the value to the state.
-
-    Mnih 2014, section 3 (arXiv:1406.6247), with convolutions on the patches.
-    """
-
-    def __init__(self, retina: RetinaConfig, config: GlimpseDecoderConfig, channels: int):
-        super().__init__()
-        dim = config.dim
-        self.retina = retina
-        self.sigmas, self.sigma = (config.sigma, config.sigma_final), config.sigma
-        self.what = patch_encoder(retina.size, channels * retina.scales, retina.channels, dim)
-        self.where = nn.Linear(2, dim)
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.policy = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 2))
-        self.value = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 1))
-
-    def anneal(self, progress: float) -> None:
-        """Set sigma for a share of the training, [0, 1]."""
-        self.sigma = annealed(*self.sigmas, progress)
-
-    def summary(self, sight: Scenery) -> Float[Tensor, "batch dim"]:
-        """Take a glimpse at the middle of every image."""
-        return self._glimpse(sight, sight.images.new_zeros(len(sight.images), 1, 2)).squeeze(1)
-
-    def forward(
-        self, hidden: Float[Tensor, "batch query dim"], sight: Scenery, word: int, manner: Manner
-    ) -> Seen:
-        mean = self.policy(hidden).tanh()
-        value = self.value(hidden.detach()).squeeze(-1)
-        if not manner.draws:
-            return self._seen(sight, mean, value=value)
-        policy = torch.distributions.Normal(mean.float(), self.sigma, validate_args=False)
-        noise = torch.empty_like(mean, dtype=torch.float32).normal_(generator=manner.generator)
-        drawn = (policy.mean + self.sigma * noise).detach()
-        log_prob = policy.log_prob(drawn).sum(-1)
-        return self._seen(sight, drawn.clamp(-1, 1), value=value, log_prob=log_prob)
-
-    def _seen(
-        self, sight: Scenery, centre: Float[Tensor, "batch query xy"], **told: Tensor
-    ) -> Seen:
-        height, width = sight.images.shape[-2:]
-        extent = 2 * self.retina.size / centre.new_tensor([width, height])
-        context = self._glimpse(sight, centre)
-        return Seen(context, centre=centre, extent=extent.expand_as(centre), **told)
-
-    def _glimpse(
-        self, sight: Scenery, centres: Float[Tensor, "batch query xy"]
-    ) -> Float[Tensor, "batch query dim"]:
-        """Encode what the retina sees and where."""
-        what = self.what(sight.patches(centres).flatten(0, 1)).unflatten(0, centres.shape[:2])
-        return self.norm(what + self.where(centres.detach().to(what)))

@@ -41,7 +41,8 @@ class CaptioningConfig(Config):
     entropy: float = 0.002
     """Weight of the entropy of hard looks."""
     expected_share: float = 0.5
-    """Share of the images for which the expected value stands in for hard looks, [0, 1]."""
+    """Share of the images for which the expected value stands in for drawn looks, [0, 1]; look=hard
+    and glimpses of a categorical policy."""
     value: float = 0.1
     """Weight of the squared error of the baseline that the glimpse decoder learns."""
     temperature_final: float = 0.5

@@ -1,0 +1,181 @@
+"""Looking through a retina before every word, at a place that a policy chooses."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from vision_attn.attention.alignment import Alignment, Memory
+from vision_attn.attention.look import hard, peak
+from vision_attn.attention.window import Everywhere, Places
+from vision_attn.models.caption_config import GlimpseDecoderConfig, RetinaConfig
+from vision_attn.models.embed import sincos_positions
+from vision_attn.models.gaze import Manner, Seen
+from vision_attn.models.patch_encoder import patch_encoder
+from vision_attn.models.policy import annealed
+from vision_attn.models.retina import Retina
+
+Images = Float[Tensor, "batch channel height width"]
+Hidden = Float[Tensor, "batch query dim"]
+Centres = Float[Tensor, "batch query xy"]
+
+
+class Scenery:
+    """Images that a retina can look at anywhere, for several captions of each at once."""
+
+    def __init__(self, images: Images, config: RetinaConfig, outline: Memory | None = None):
+        self.images, self.config, self.outline = images, config, outline
+        self.retina = Retina(images, size=config.size, scales=config.scales, growth=config.growth)
+        self.shown: Float[Tensor, "batch cell dim"] | None = None
+        """What glimpses at all cells of a grid see, once that was asked for."""
+
+    def patches(self, centres: Centres) -> Float[Tensor, "batch query scale*channel row column"]:
+        """Give what the retina has at these places, which no gradient reaches."""
+        return self.retina(centres.detach())
+
+    def keep(self, images: Int64[Tensor, " kept"]) -> "Scenery":
+        """Leave only these images."""
+        outline = None if self.outline is None else self.outline.keep(images)
+        return Scenery(self.images[images], self.config, outline)
+
+
+class AnyPlace(nn.Sequential):
+    """Choose any place: mean tanh(f(h)), Gaussian around it.
+
+    The log-probability is that of the draw before it is clamped to the image, over both
+    coordinates. Mnih 2014, section 3 (arXiv:1406.6247).
+    """
+
+    def __init__(self, config: GlimpseDecoderConfig):
+        dim = config.dim
+        super().__init__(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 2))
+        self.sigmas, self.sigma = (config.sigma, config.sigma_final), config.sigma
+
+    def anneal(self, progress: float) -> None:
+        """Set sigma for a share of the training, [0, 1]."""
+        self.sigma = annealed(*self.sigmas, progress)
+
+    def outline(self, images: Images) -> None:
+        """Need nothing of the images."""
+
+    def choose(self, hidden: Hidden, manner: Manner) -> tuple[Centres, Tensor | None]:
+        """Draw a place and tell its log-probability, or take the mean."""
+        mean = self(hidden).tanh()
+        if not manner.draws:
+            return mean, None
+        policy = torch.distributions.Normal(mean.float(), self.sigma, validate_args=False)
+        noise = torch.empty_like(mean, dtype=torch.float32).normal_(generator=manner.generator)
+        drawn = (policy.mean + self.sigma * noise).detach()
+        return drawn.clamp(-1, 1), policy.log_prob(drawn).sum(-1)
+
+
+class Cell(nn.Module):
+    """Choose a cell of a grid, by what a small copy of the image shows there.
+
+    The periphery has one mean a cell: enough to see where something is, too little to tell what.
+    After the context network of Ba 2015, section 3 (arXiv:1412.7755), asked anew for every word.
+    """
+
+    positions: Float[Tensor, "1 cell dim"]
+
+    def __init__(self, config: GlimpseDecoderConfig, channels: int):
+        super().__init__()
+        dim, side = config.dim, 8 if config.grid is None else config.grid
+        self.places = Places((side, side))
+        self.periphery = nn.Sequential(
+            nn.Conv2d(channels, dim // 2, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(dim // 2, dim, 3, padding=1, bias=False),  # a softmax would not see it
+        )
+        self.alignment = Alignment("general", Everywhere(), dim, dim, places=side**2)
+        self.register_buffer("positions", sincos_positions(self.places.grid, dim), False)
+
+    def anneal(self, progress: float) -> None:
+        """Stay: draws are as likely as the weights say."""
+
+    def outline(self, images: Images) -> Memory:
+        """Look at every cell of the small copies."""
+        small = F.adaptive_avg_pool2d(images, self.places.grid)
+        keys = self.periphery(small).flatten(2).transpose(1, 2) + self.positions
+        return self.alignment.prepare(keys, self.places)
+
+    def forward(self, hidden: Hidden, outline: Memory) -> Float[Tensor, "batch query cell"]:
+        """Weigh all cells, row by row."""
+        return self.alignment(hidden, outline, 0).squeeze(1).float()
+
+    def middles(self, like: Tensor) -> Float[Tensor, "batch cell xy"]:
+        """Give the middle of every cell of every image, in [-1, 1]."""
+        middles = self.places.middles(like) * (2 / self.places.grid[0]) - 1
+        return middles.expand(len(like), -1, -1)
+
+
+class GlimpseGaze(nn.Module):
+    """Look through a retina whose centre a policy chooses.
+
+    No gradient flows through the centre, and none from the value to the state. Draws among cells
+    are made as hard looks are: words in training are more than cells, so all cells are glimpsed at
+    once, which also gives the expected value where it stands in for a draw.
+
+    Mnih 2014, section 3 (arXiv:1406.6247), with convolutions on the patches.
+    """
+
+    def __init__(self, retina: RetinaConfig, config: GlimpseDecoderConfig, channels: int):
+        super().__init__()
+        dim = config.dim
+        self.retina = retina
+        self.what = patch_encoder(
+            retina.size,
+            channels * retina.scales,
+            retina.channels,
+            dim,
+            pool=retina.downsample == "max",
+        )
+        self.where = nn.Linear(2, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.policy: AnyPlace | Cell
+        self.policy = AnyPlace(config) if config.policy == "gaussian" else Cell(config, channels)
+        self.value = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 1))
+
+    def open(self, images: Images) -> Scenery:
+        """Prepare images for all glimpses."""
+        return Scenery(images, self.retina, self.policy.outline(images))
+
+    def summary(self, sight: Scenery) -> Float[Tensor, "batch dim"]:
+        """Take a glimpse at the middle of every image."""
+        return self._glimpse(sight, sight.images.new_zeros(len(sight.images), 1, 2)).squeeze(1)
+
+    def forward(self, hidden: Hidden, sight: Scenery, word: int, manner: Manner) -> Seen:
+        if isinstance(self.policy, Cell):
+            seen = self._at_a_cell(self.policy, hidden, sight, manner)
+        else:
+            centre, log_prob = self.policy.choose(hidden, manner)
+            seen = Seen(self._glimpse(sight, centre), centre=centre, log_prob=log_prob)
+        assert seen.centre is not None
+        height, width = sight.images.shape[-2:]
+        extent = 2 * self.retina.size / seen.centre.new_tensor([width, height])
+        value = self.value(hidden.detach()).squeeze(-1)
+        return seen._replace(extent=extent.expand_as(seen.centre), value=value)
+
+    def _at_a_cell(self, policy: Cell, hidden: Hidden, sight: Scenery, manner: Manner) -> Seen:
+        assert sight.outline is not None
+        weights = policy(hidden, sight.outline)
+        middles = policy.middles(weights)
+        if not manner.draws:
+            centre = peak(weights, middles).context
+            return Seen(self._glimpse(sight, centre), centre=centre)
+        look = hard(weights, self._shown(sight, middles), manner.generator, manner.expected)
+        centre = middles.take_along_dim(look.place.unsqueeze(-1), 1)
+        return Seen(look.context.to(hidden.dtype), centre=centre, log_prob=look.log_prob)
+
+    def _shown(
+        self, sight: Scenery, middles: Float[Tensor, "batch cell xy"]
+    ) -> Float[Tensor, "batch cell dim"]:
+        """Take a glimpse at every cell, once."""
+        if sight.shown is None:
+            sight.shown = self._glimpse(sight, middles).to(middles)
+        return sight.shown
+
+    def _glimpse(self, sight: Scenery, centres: Centres) -> Float[Tensor, "batch query dim"]:
+        """Encode what the retina sees and where."""
+        what = self.what(sight.patches(centres).flatten(0, 1)).unflatten(0, centres.shape[:2])
+        return self.norm(what + self.where(centres.detach().to(what)))
