@@ -46,6 +46,8 @@ class Tape:
     """From a word to the image: one entry per decoding step or block."""
     log_probs: list[Float[Tensor, " batch"]] = field(default_factory=list)
     """Log-probability of each sampled (hard) look."""
+    entropies: list[Float[Tensor, " batch"]] = field(default_factory=list)
+    """In nats, of the cells that each glimpse of a caption was drawn from."""
     centres: list[Float[Tensor, "batch xy"]] = field(default_factory=list)
     """Glimpse centres in [-1, 1]: x to the right, y down."""
     values: list[Float[Tensor, " batch"]] = field(default_factory=list)

@@ -95,7 +95,7 @@ def test_a_place_is_one_cell_of_a_grid_over_the_image():
     hidden = torch.randn(4, 9, 8, generator=torch.Generator().manual_seed(3))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        weights = gaze.policy(hidden, sight.outline)
+        weights = gaze.policy.alignment(hidden, sight.outline, 0)[:, 0]
         steady = gaze(hidden, sight, 0, STEADY)
         drawn = gaze(hidden, sight, 0, Manner(True, generator=generator))
         glimpses = [gaze._glimpse(sight, seen.centre) for seen in (steady, drawn)]
@@ -126,7 +126,7 @@ def test_expected_values_are_means_over_what_all_cells_show():
     ]
     with torch.no_grad():
         seen, drawn = (gaze(hidden, model.look_at(pictures), 0, manner) for manner in draws)
-        weights = gaze.policy(hidden, sight.outline)
+        weights = gaze.policy.alignment(hidden, sight.outline, 0)[:, 0]
         shown = torch.stack(
             [gaze._glimpse(sight, torch.tensor(at).expand(3, 1, 2))[:, 0] for at in MIDDLES], 1
         )

@@ -62,6 +62,10 @@ def test_glimpses_learn_by_the_gradient_of_the_expected_reward(rollouts):
         assert (estimate - exact).abs().max() < 0.02
 
 
+def shares(policy, hidden, sight):
+    return policy.alignment(hidden, sight.outline, 0).squeeze(1)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_glimpses_at_cells_learn_by_the_gradient_of_the_expected_reward(share):
     """One word, one glimpse: there are four cells, and for some images their mean."""
@@ -69,7 +73,7 @@ def test_glimpses_at_cells_learn_by_the_gradient_of_the_expected_reward(share):
     gaze, sight = task.model.decoder.gaze, task.model.look_at(PICTURE)
     parameters = [gaze.policy.alignment.score.key.weight, gaze.policy.periphery[0].bias]
     hidden, _ = task.model.decoder.begin(sight, 1)
-    weights = gaze.policy(hidden, sight.outline)[0, 0]
+    weights = shares(gaze.policy, hidden, sight)[0, 0]
     word, cells = WORDS[..., :1], gaze.policy.middles(weights[None])[0]
     with torch.no_grad():
         gaze.forward = lambda h, s, w, m: Seen(gaze._glimpse(s, cells[:, None]))

@@ -14,7 +14,7 @@ LOOKS = {  # settings of the task, and the looks that they can have an effect on
     "reinforce": ("hard", "glimpse"),
     "reward": ("hard", "glimpse"),
     "rollouts": ("hard", "glimpse"),
-    "entropy": ("hard",),
+    "entropy": ("hard", "categorical glimpse"),
     "expected_share": ("hard", "categorical glimpse"),
     "value": ("glimpse",),
     "temperature_final": ("gumbel",),

@@ -186,6 +186,7 @@ def record(tape: Tape, seen: list[Seen]) -> None:
     for look in seen:
         for entries, found in (
             (tape.log_probs, look.log_prob),
+            (tape.entropies, look.entropy),
             (tape.centres, look.centre),
             (tape.extents, look.extent),
             (tape.values, look.value),

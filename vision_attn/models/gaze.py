@@ -43,6 +43,8 @@ class Seen(NamedTuple):
     """Of a glimpse at its finest, where the image is 2 by 2."""
     log_prob: Float[Tensor, "batch query"] | None = None
     """Of the draw, if it was one; 0 where the expected value stood in for it."""
+    entropy: Float[Tensor, "batch query"] | None = None
+    """In nats, of the places that a glimpse was drawn from."""
     value: Float[Tensor, "batch query"] | None = None
     """What a policy expects of the reward."""
 

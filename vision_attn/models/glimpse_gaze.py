@@ -1,12 +1,16 @@
 """Looking through a retina before every word, at a place that a policy chooses."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from vision_attn.attention.alignment import Alignment, Memory
-from vision_attn.attention.look import hard, peak
+from vision_attn.attention.look import entropy, hard, peak
 from vision_attn.attention.window import Everywhere, Places
 from vision_attn.models.caption_config import GlimpseDecoderConfig, RetinaConfig
 from vision_attn.models.embed import sincos_positions
@@ -15,9 +19,11 @@ from vision_attn.models.patch_encoder import patch_encoder
 from vision_attn.models.policy import annealed
 from vision_attn.models.retina import Retina
 
-Images = Float[Tensor, "batch channel height width"]
-Hidden = Float[Tensor, "batch query dim"]
-Centres = Float[Tensor, "batch query xy"]
+Images: TypeAlias = Float[Tensor, "batch channel height width"]
+Hidden: TypeAlias = Float[Tensor, "batch query dim"]
+Centres: TypeAlias = Float[Tensor, "batch query xy"]
+Glimpse: TypeAlias = Callable[[Centres], Float[Tensor, "batch query dim"]]
+"""What turns places into what is seen there."""
 
 
 class Scenery:
@@ -58,22 +64,26 @@ class AnyPlace(nn.Sequential):
     def outline(self, images: Images) -> None:
         """Need nothing of the images."""
 
-    def choose(self, hidden: Hidden, manner: Manner) -> tuple[Centres, Tensor | None]:
-        """Draw a place and tell its log-probability, or take the mean."""
+    def look(self, hidden: Hidden, sight: Scenery, manner: Manner, glimpse: Glimpse) -> Seen:
+        """Look at a place that is drawn, or at the mean."""
         mean = self(hidden).tanh()
         if not manner.draws:
-            return mean, None
+            return Seen(glimpse(mean), centre=mean)
         policy = torch.distributions.Normal(mean.float(), self.sigma, validate_args=False)
         noise = torch.empty_like(mean, dtype=torch.float32).normal_(generator=manner.generator)
         drawn = (policy.mean + self.sigma * noise).detach()
-        return drawn.clamp(-1, 1), policy.log_prob(drawn).sum(-1)
+        centre, log_prob = drawn.clamp(-1, 1), policy.log_prob(drawn).sum(-1)
+        return Seen(glimpse(centre), centre=centre, log_prob=log_prob)
 
 
 class Cell(nn.Module):
     """Choose a cell of a grid, by what a small copy of the image shows there.
 
     The periphery has one mean a cell: enough to see where something is, too little to tell what.
-    After the context network of Ba 2015, section 3 (arXiv:1412.7755), asked anew for every word.
+    Draws are made as hard looks are. Captions in training have about as many words as there are
+    cells, so all cells are glimpsed at once then, which also gives the expected value where it
+    stands in for a draw. After the context network of Ba 2015, section 3 (arXiv:1412.7755), asked
+    anew for every word.
     """
 
     positions: Float[Tensor, "1 cell dim"]
@@ -99,9 +109,20 @@ class Cell(nn.Module):
         keys = self.periphery(small).flatten(2).transpose(1, 2) + self.positions
         return self.alignment.prepare(keys, self.places)
 
-    def forward(self, hidden: Hidden, outline: Memory) -> Float[Tensor, "batch query cell"]:
-        """Weigh all cells, row by row."""
-        return self.alignment(hidden, outline, 0).squeeze(1).float()
+    def look(self, hidden: Hidden, sight: Scenery, manner: Manner, glimpse: Glimpse) -> Seen:
+        """Look at a cell that is drawn, or at the likeliest."""
+        assert sight.outline is not None
+        weights = self.alignment(hidden, sight.outline, 0).squeeze(1).float()
+        middles = self.middles(weights)
+        if not manner.draws:
+            centre = peak(weights, middles).context
+            return Seen(glimpse(centre), centre=centre)
+        if sight.shown is None:
+            sight.shown = glimpse(middles).to(middles)
+        look = hard(weights, sight.shown, manner.generator, manner.expected)
+        centre = middles.take_along_dim(look.place.unsqueeze(-1), 1)
+        context, spread = look.context.to(hidden.dtype), entropy(weights)
+        return Seen(context, centre=centre, log_prob=look.log_prob, entropy=spread)
 
     def middles(self, like: Tensor) -> Float[Tensor, "batch cell xy"]:
         """Give the middle of every cell of every image, in [-1, 1]."""
@@ -112,9 +133,7 @@ class Cell(nn.Module):
 class GlimpseGaze(nn.Module):
     """Look through a retina whose centre a policy chooses.
 
-    No gradient flows through the centre, and none from the value to the state. Draws among cells
-    are made as hard looks are: words in training are more than cells, so all cells are glimpsed at
-    once, which also gives the expected value where it stands in for a draw.
+    No gradient flows through the centre, and none from the value to the state.
 
     Mnih 2014, section 3 (arXiv:1406.6247), with convolutions on the patches.
     """
@@ -145,35 +164,11 @@ class GlimpseGaze(nn.Module):
         return self._glimpse(sight, sight.images.new_zeros(len(sight.images), 1, 2)).squeeze(1)
 
     def forward(self, hidden: Hidden, sight: Scenery, word: int, manner: Manner) -> Seen:
-        if isinstance(self.policy, Cell):
-            seen = self._at_a_cell(self.policy, hidden, sight, manner)
-        else:
-            centre, log_prob = self.policy.choose(hidden, manner)
-            seen = Seen(self._glimpse(sight, centre), centre=centre, log_prob=log_prob)
-        assert seen.centre is not None
+        seen = self.policy.look(hidden, sight, manner, partial(self._glimpse, sight))
         height, width = sight.images.shape[-2:]
-        extent = 2 * self.retina.size / seen.centre.new_tensor([width, height])
-        value = self.value(hidden.detach()).squeeze(-1)
-        return seen._replace(extent=extent.expand_as(seen.centre), value=value)
-
-    def _at_a_cell(self, policy: Cell, hidden: Hidden, sight: Scenery, manner: Manner) -> Seen:
-        assert sight.outline is not None
-        weights = policy(hidden, sight.outline)
-        middles = policy.middles(weights)
-        if not manner.draws:
-            centre = peak(weights, middles).context
-            return Seen(self._glimpse(sight, centre), centre=centre)
-        look = hard(weights, self._shown(sight, middles), manner.generator, manner.expected)
-        centre = middles.take_along_dim(look.place.unsqueeze(-1), 1)
-        return Seen(look.context.to(hidden.dtype), centre=centre, log_prob=look.log_prob)
-
-    def _shown(
-        self, sight: Scenery, middles: Float[Tensor, "batch cell xy"]
-    ) -> Float[Tensor, "batch cell dim"]:
-        """Take a glimpse at every cell, once."""
-        if sight.shown is None:
-            sight.shown = self._glimpse(sight, middles).to(middles)
-        return sight.shown
+        size = hidden.new_tensor([width, height], dtype=torch.float32)
+        extent = (2 * self.retina.size / size).expand(*hidden.shape[:2], -1)
+        return seen._replace(extent=extent, value=self.value(hidden.detach()).squeeze(-1))
 
     def _glimpse(self, sight: Scenery, centres: Centres) -> Float[Tensor, "batch query dim"]:
         """Encode what the retina sees and where."""

@@ -1,5 +1,6 @@
 """The retina: patches of several scales around a place, the wider the coarser."""
 
+import math
 from typing import TypeAlias
 
 import torch
@@ -62,10 +63,11 @@ class Retina:
         self, centres: Float[Tensor, "batch *place xy"]
     ) -> Float[Tensor, "batch *place scale*channel {size} {size}"]:
         """Look at a place of every image, or at several."""
-        each = centres.to(self.images).view(len(centres), -1, 2)
+        places = math.prod(centres.shape[1:-1])
+        each = centres.to(self.images).reshape(len(centres), places, 2)
         fine = self._fine(each)
         seen = fine if len(self.cells) == 1 else torch.cat([fine, self._coarse(each)], 2)
-        return seen.view(*centres.shape[:-1], *seen.shape[2:])
+        return seen.reshape(*centres.shape[:-1], *seen.shape[2:])
 
     def _fine(self, centres: Centres) -> Patches:
         """Average over cells of one pixel, which is to interpolate bilinearly between pixels."""

@@ -100,33 +100,42 @@ class Captioning(Task):
         """Give what the loss is lowered by, whose gradient is REINFORCE's, and numbers to log."""
         config = self.config
         looked = torch.stack(tape.log_probs, 1)
+        drawn = real & (looked != 0)  # 0 where the expected value stood in for the draw
         gains = returns(log_probs, config.reward)
-        if not tape.values:
-            drawn = real & (looked != 0)  # 0 where the expected value stood in for the draw
-            advantages = self._over_others(gains, drawn)
-            if advantages is None:
-                advantages = self.baseline.advantages(gains, drawn)
-            spread = entropy(tape.looks[0]).sum(1) * real
-            gained = config.reinforce * (advantages * looked).sum() + config.entropy * spread.sum()
-            return gained, {"look_entropy": spread.sum() / real.sum().clamp_min(1)}
-        # The policy expects so much a word, whatever the caption's length.
-        ahead = real.flip(1).cumsum(1).flip(1).clamp_min(1)
-        if config.reward == "caption":
-            ahead = real.sum(1, keepdim=True).clamp_min(1).expand_as(ahead)
-        expected = torch.stack(tape.values, 1)
-        advantages = self._over_others(gains, real)
-        if advantages is None:
-            advantages = (gains - ahead * expected.detach()) * real
-        error = ((expected - gains / ahead).square() * real).sum()
-        centres = torch.stack(tape.centres, 1)
-        cut_off = ((centres.abs() == 1).any(-1) * real).sum() / real.sum().clamp_min(1)
-        gained = config.reinforce * (advantages * looked).sum() - config.value * error
-        return gained, {"cut_off": cut_off, "value_error": error / real.sum().clamp_min(1)}
+        gained, told = log_probs.new_zeros(()), dict[str, Tensor]()
+        advantages = None
+        if config.rollouts > 1:  # against those of the same caption's other rollouts
+            advantages = over_others(gains, config.rollouts) * drawn
+        if tape.values:
+            expected, error = self._expected(gains, real, drawn, torch.stack(tape.values, 1))
+            advantages = (gains - expected) * drawn if advantages is None else advantages
+            gained = gained - config.value * error
+            told["value_error"] = error / drawn.sum().clamp_min(1)
+        elif advantages is None:
+            advantages = self.baseline.advantages(gains, drawn)
+        gained = gained + config.reinforce * (advantages * looked).sum()
+        count = real.sum().clamp_min(1)
+        spread = _spread(tape)
+        if spread is not None:
+            gained = gained + config.entropy * (spread * real).sum()
+            told["look_entropy"] = (spread * real).sum() / count
+        else:
+            cut_off = (torch.stack(tape.centres, 1).abs() == 1).any(-1)
+            told["cut_off"] = (cut_off * real).sum() / count
+        return gained, told
 
-    def _over_others(self, gains: Words, counted: Tensor) -> Words | None:
-        """Hold gains against those of the same caption's other rollouts, if it has any."""
-        rollouts = self.config.rollouts
-        return over_others(gains, rollouts) * counted if rollouts > 1 else None
+    def _expected(
+        self, gains: Words, real: Tensor, drawn: Tensor, values: Words
+    ) -> tuple[Words, Tensor]:
+        """Give what a policy expects of its draws, without a gradient, and its squared error.
+
+        It expects so much a word, whatever the caption's length.
+        """
+        ahead = real.flip(1).cumsum(1).flip(1).clamp_min(1)
+        if self.config.reward == "caption":
+            ahead = real.sum(1, keepdim=True).clamp_min(1).expand_as(ahead)
+        error = ((values - gains / ahead).square() * drawn).sum()
+        return ahead * values.detach(), error
 
     def evaluate(
         self, batches: Iterable[Captioned], meteor: Scorer | None = None
@@ -181,3 +190,10 @@ class Captioning(Task):
         found["words"] = sum(map(len, candidates)) / len(candidates)
         found["exact"] = sum(x in own for x, own in told) / len(told)
         return found | {"images": len(told)}
+
+
+def _spread(tape: Tape) -> Words | None:
+    """Give the entropy of the places that looks were drawn from, if these can be listed."""
+    if tape.entropies:
+        return torch.stack(tape.entropies, 1)
+    return entropy(tape.looks[0]).sum(1) if tape.looks else None
