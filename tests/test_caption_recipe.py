@@ -64,7 +64,9 @@ ONE_LINE = {
         "model.encoder.patch_size: must divide data.image_size, got 5 and 28 pixels"
     ),
     "model.unfreeze_from=2": "model.unfreeze_from: belongs to freeze=true, got 2; leave it out",
-    "task.entropy=0.5": "task.entropy: is for looks of hard, got soft; leave it out",
+    "task.entropy=0.5": (
+        "task.entropy: is for looks of hard or categorical glimpse, got soft; leave it out"
+    ),
     "task.reinforce=0.5": "task.reinforce: is for looks of hard or glimpse, got soft; leave it out",
     "task.rollouts=2": "task.rollouts: is for looks of hard or glimpse, got soft; leave it out",
     "task.rollouts=0": "task.rollouts: must be 1 or more, got 0",
@@ -126,11 +128,16 @@ OF_GLIMPSES = {
     "task.expected_share=0.2": (
         "task.expected_share: is for looks of hard or categorical glimpse, got gaussian glimpse;"
     ),
-    "task.entropy=0.5": "task.entropy: is for looks of hard, got gaussian glimpse;",
+    "task.entropy=0.5": (
+        "task.entropy: is for looks of hard or categorical glimpse, got gaussian glimpse;"
+    ),
     "model.decoder.sigma=0": "model.decoder.sigma: must be positive, got 0.0 and None",
 }
 OF_CELLS = {
     "model.decoder.grid=1": "model.decoder.grid: must be 2 or more cells a side, got 1",
+    "model.decoder.grid=29": (
+        "model.decoder.grid: must have no more cells a side than the image has pixels, got 29 an"
+    ),
     "model.decoder.sigma=0.3": "model.decoder.sigma: belongs to policy=gaussian, got policy=cat",
     "model.decoder.sigma_final=0.1": "model.decoder.sigma_final: belongs to policy=gaussian",
 }
@@ -185,8 +192,8 @@ def test_the_reference_lists_sections_inside_the_model_once():
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        (["task.reinforce=0"], "task.rollouts: teach drawn looks, and none learns here"),
-        (["task.expected_share=1"], "task.rollouts: teach drawn looks, and none learns here"),
+        (["task.reinforce=0"], "task.rollouts: teaches drawn looks, and none learns here"),
+        (["task.expected_share=1"], "task.rollouts: teaches drawn looks, and none learns here"),
     ],
 )
 def test_rollouts_that_teach_nothing_are_refused(tmp_path, settings, told):
@@ -196,6 +203,19 @@ def test_rollouts_that_teach_nothing_are_refused(tmp_path, settings, told):
     found = mistakes(tmp_path, GOOD, *hard, *settings)
     assert len(found) == 1
     assert told in found[0]
+
+
+@pytest.mark.parametrize("still", ["task.reinforce=0", "task.expected_share=1"])
+def test_rewards_that_teach_nothing_are_refused(still):
+    recipe = Path("configs/scenes_caption_glimpse.yaml")
+    read(recipe, still)
+    with pytest.raises(RecipeError) as caught:
+        read(recipe, still, "task.reward=caption", "task.value=0.7")
+    reward, value = str(caught.value).splitlines()
+    assert "task.reward: teaches drawn looks, and none learns here, got caption with" in reward
+    assert "task.value: teaches drawn looks, and none learns here, got 0.7 with" in value
+    with pytest.raises(RecipeError, match=r"task.reinforce: .* got 0.7 with"):
+        read(recipe, "task.reinforce=0.7", "task.expected_share=1")
 
 
 def test_rollouts_leave_no_use_for_a_value(tmp_path):

@@ -14,7 +14,11 @@ from typing import Any, TypeAlias, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from vision_attn.checking.caption_rules import captions_go_together, looks_take_settings
+from vision_attn.checking.caption_rules import (
+    captions_go_together,
+    cells_fit_images,
+    looks_take_settings,
+)
 from vision_attn.checking.entries import Entries
 from vision_attn.checking.glimpse_rules import (
     eyes_take_settings,
@@ -192,6 +196,7 @@ RULES = (
     patches_fill_image,
     labels_go_together,
     captions_go_together,
+    cells_fit_images,
     looks_take_settings,
     glimpses_go_together,
     eyes_take_settings,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_captioner import DECODERS, RESNET, SPEC, VIT, captions, images, make
+from tiny_captioner import DECODERS, EYE, RESNET, SPEC, VIT, captions, images, make
 
 from vision_attn.models.caption_config import CaptionerConfig, LSTMDecoderConfig, TimmConfig
 from vision_attn.models.config import ResNetConfig, ViTConfig
@@ -165,6 +165,35 @@ def test_weights_of_a_captioner_tell_what_its_encoder_was(own, other, told):
         ValueError, match=rf"these weights fit model\.encoder\.name=.* model\.{told}"
     ):
         load_weights(make("soft", encoder=other), state)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"encoder": replace(EYE, downsample="max")}, r"encoder\.downsample=stride"),
+        ({"encoder": replace(EYE, channels=(3, 7))}, r"encoder\.channels=\[3,5\]"),
+        ({"decoder": DECODERS["glimpse"]}, r"decoder\.policy=categorical"),
+    ],
+)
+def test_weights_of_a_captioner_tell_what_its_eye_was(other, told):
+    state = make("cells").state_dict()
+    with pytest.raises(
+        ValueError, match=rf"these weights fit model\.encoder\.name=retina .*{told}"
+    ):
+        load_weights(make("cells", **other), state)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"encoder": replace(EYE, growth=3.0)}, r"model.encoder.growth: 2.0 there, .* has 3.0"),
+        ({"decoder": replace(DECODERS["cells"], grid=7)}, r"model.decoder.grid: 3 there, .* has 7"),
+    ],
+)
+def test_settings_of_an_eye_that_no_weight_shows_are_refused(other, told):
+    own = make("cells")
+    with pytest.raises(ValueError, match=told):
+        load_weights(make("cells", **other), own.state_dict(), unseen=own.config.unseen)
 
 
 def test_positions_tell_regions_apart():

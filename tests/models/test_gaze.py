@@ -1,12 +1,15 @@
 """The policy of glimpses: which gradients flow, and which must not."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from tiny_captioner import captions, images, make
+import torch.nn.functional as F
+from tiny_captioner import EYE, captions, images, make
 
 from vision_attn.models.gaze import STEADY, Manner
+from vision_attn.models.patch_encoder import patch_encoder
 from vision_attn.models.retina import retina
 from vision_attn.tape import Tape
 
@@ -113,6 +116,42 @@ def test_a_place_is_one_cell_of_a_grid_over_the_image():
     for seen, glimpse in zip((steady, drawn), glimpses, strict=True):
         torch.testing.assert_close(seen.context, glimpse)
     assert steady.log_prob is None
+
+
+def test_cells_are_glimpsed_once_for_all_words_and_captions():
+    model, seen = make("cells").train(), []
+    model.decoder.gaze.what.register_forward_hook(lambda m, i, o: seen.append(len(o)))
+    model(images(2), captions(2, 3, 5))
+    assert seen == [2, 2 * 9]  # at first the middle of each image
+
+
+def test_the_outline_stays_with_its_images():
+    model, pictures, which = make("cells"), images(5), torch.tensor([1, 4])
+    hidden = 3 * torch.randn(5, 7, 8, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        model.decoder.gaze.policy.periphery[2].weight *= 20
+        sight = model.look_at(pictures)
+        together = model.decoder.gaze(hidden, sight, 0, STEADY)
+        kept = model.decoder.gaze(hidden[which], sight.keep(which), 0, STEADY)
+        exchanged = model.decoder.gaze(hidden[which], sight.keep(which.flip(0)), 0, STEADY)
+    torch.testing.assert_close(kept.centre, together.centre[which])
+    torch.testing.assert_close(kept.context, together.context[which])
+    assert (exchanged.centre != kept.centre).any()
+
+
+def test_a_patch_is_halved_by_strides_or_by_the_largest():
+    patches = torch.randn(2, 3, 7, 7, generator=torch.Generator().manual_seed(3))
+    for pool in (False, True):
+        torch.manual_seed(5)
+        network = patch_encoder(7, 3, (5,), 11, pool=pool)
+        convolution, linear = network[0], network[-1]
+        filtered = F.conv2d(patches, convolution.weight, convolution.bias, padding=1).relu()
+        halved = filtered[..., ::2, ::2]
+        if pool:
+            halved = F.max_pool2d(F.pad(filtered, (0, 1, 0, 1)), 2)
+        torch.testing.assert_close(network(patches), linear(halved.flatten(1)))
+    eye = replace(EYE, downsample="max")
+    assert isinstance(make("cells", encoder=eye).decoder.gaze.what[2], torch.nn.MaxPool2d)
 
 
 def test_expected_values_are_means_over_what_all_cells_show():

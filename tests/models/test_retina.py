@@ -121,13 +121,19 @@ def test_one_retina_serves_several_glimpses():
 
 
 def test_several_places_of_an_image_are_seen_as_each_alone():
-    images, centres, settings = noise(2, 3, 9, 11), noise(2, 2, 5, 2), {"size": 3, "scales": 2}
-    seen = Retina(images, **settings)(centres)
-    assert seen.shape == (2, 2, 5, 6, 3, 3)
-    for row in range(2):
+    images, centres, settings = noise(2, 3, 9, 11), noise(2, 7, 5, 2), {"size": 3, "scales": 2}
+    seen = Retina(images, **settings)(centres.transpose(1, 2))
+    assert seen.shape == (2, 5, 7, 6, 3, 3)
+    for row in range(7):
         for column in range(5):
             alone = retina(images, centres[:, row, column], **settings)
-            assert torch.allclose(seen[:, row, column], alone, atol=1e-12)
+            assert torch.allclose(seen[:, column, row], alone, atol=1e-12)
+
+
+def test_no_images_are_seen_at_no_place():
+    images, settings = noise(0, 3, 9, 11), {"size": 3, "scales": 2}
+    assert retina(images, noise(0, 2), **settings).shape == (0, 6, 3, 3)
+    assert Retina(images, **settings)(noise(0, 5, 2)).shape == (0, 5, 6, 3, 3)
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"scales": 0}, {"growth": 0.5}])

@@ -38,6 +38,7 @@ KINDS = {
     "gumbel": (LSTMDecoderConfig(dim=8, look="gumbel"), {}),
     "transformer": (TransformerDecoderConfig(dim=8, depth=1, heads=2), {"label_smoothing": 0.1}),
     "glimpse": (GlimpseDecoderConfig(dim=8), {}),
+    "cells": (GlimpseDecoderConfig(dim=8, policy="categorical", grid=5), {}),
     "self_critical": (LSTMDecoderConfig(dim=8), {"self_critical": "greedy", "samples": 2}),
 }
 ALL = pytest.mark.parametrize("kind", KINDS)
@@ -58,7 +59,8 @@ def data(cache):
 def make(data, kind="soft", **task):
     torch.manual_seed(3)
     decoder, settings = KINDS[kind]
-    encoder = RetinaConfig(size=6, scales=2, channels=(4,)) if kind == "glimpse" else RESNET
+    retina = RetinaConfig(size=6, scales=2, channels=(4,))
+    encoder = retina if decoder.name == "glimpse" else RESNET
     model = CaptionerConfig(encoder=encoder, decoder=decoder).build(data.spec)
     config = CaptioningConfig(**({"longest": 9} | settings | task))
     built = config.build(model, data.spec)
@@ -132,7 +134,12 @@ def test_every_kind_of_look_takes_a_step(data, kind):
     numbers = task(batch)
     numbers["loss"].backward()
     assert all(torch.isfinite(x) for x in numbers.values())
-    expected = {"hard": "look_entropy", "glimpse": "cut_off", "self_critical": "reward"}
+    expected = {
+        "hard": "look_entropy",
+        "cells": "look_entropy",
+        "glimpse": "cut_off",
+        "self_critical": "reward",
+    }
     assert expected.get(kind, "word_loss") in numbers
     without = {name for name, x in task.named_parameters() if x.grad is None}
     assert without == set()

@@ -9,7 +9,7 @@ from torch.autograd import grad
 from two_words import PICTURE, SPEC, WORDS, batch
 
 from vision_attn.models.caption_config import CaptionerConfig, GlimpseDecoderConfig, RetinaConfig
-from vision_attn.models.gaze import Seen
+from vision_attn.models.gaze import Manner, Seen
 from vision_attn.tape import Tape
 from vision_attn.tasks.caption_config import CaptioningConfig
 from vision_attn.tasks.caption_losses import said
@@ -131,3 +131,29 @@ def test_the_value_learns_from_its_error_and_not_as_a_baseline(weight):
     for gradient, of_error in zip(found, grad(numbers["value_error"], parameters), strict=True):
         assert of_error.abs().max() > 1e-3
         torch.testing.assert_close(gradient, 2 * weight * of_error)  # two words a caption
+
+
+def test_the_value_learns_from_draws_alone():
+    for share in (0.0, 1.0):
+        task = glimpsing(AT_CELLS, expected_share=share)
+        task.config = replace(task.config, value=0.7)
+        found = grad(task(batch(3))["loss"], list(task.model.decoder.gaze.value.parameters()))
+        assert all((x.abs().max() > 1e-3) == (share == 0) for x in found)
+
+
+def test_a_spread_choice_of_cells_is_rewarded():
+    losses = []
+    for weight in (0.0, 0.5):
+        task = glimpsing(AT_CELLS, entropy=weight, expected_share=0.0)
+        torch.manual_seed(7)
+        losses.append(task(batch(1)))
+    policy, sight = task.model.decoder.gaze.policy, task.model.look_at(PICTURE)
+    state, spread = task.model.decoder.begin(sight, 1), 0.0
+    torch.manual_seed(7)
+    draws = Manner(True)
+    for word, given in enumerate((1, 5)):
+        weights = shares(policy, state[0], sight)
+        spread -= (weights * weights.log()).sum()
+        state = task.model.decoder.step(torch.tensor([[given]]), state, sight, word, draws).state
+    torch.testing.assert_close(losses[0]["loss"] - losses[1]["loss"], 0.5 * spread)
+    torch.testing.assert_close(losses[0]["look_entropy"], spread / 2)

@@ -44,6 +44,17 @@ def captions_go_together(data: Any, model: Any, task: Any) -> Iterator[str]:
         )
 
 
+def cells_fit_images(data: Any, model: Any) -> Iterator[str]:
+    """Refuse a grid of glimpses that is finer than the image."""
+    cells = getattr(getattr(model, "decoder", None), "cells", None)
+    size = getattr(data, "image_size", None)
+    if cells is not None and size is not None and cells > size:
+        yield (
+            f"model.decoder.grid: must have no more cells a side than the image has pixels, got "
+            f"{cells} and {size}"
+        )
+
+
 def looks_take_settings(model: Any, task: Any) -> Iterator[str]:
     """Refuse settings of the task that this captioner's looks cannot heed."""
     if not (isinstance(task, CaptioningConfig) and isinstance(model, CaptionerConfig)):
@@ -67,11 +78,15 @@ def looks_take_settings(model: Any, task: Any) -> Iterator[str]:
             f"would make two of it, got {feeding} with self_critical={task.self_critical}; leave "
             "it out"
         )
-    if task.rollouts > 1 and not (task.reinforce and task.expected_share < 1):
-        yield (
-            f"task.rollouts: teach drawn looks, and none learns here, got {task.rollouts} with "
-            f"reinforce={task.reinforce} and expected_share={task.expected_share}; leave it out"
-        )
+    if {"hard", "glimpse"} & {*looks} and not (task.reinforce and task.expected_share < 1):
+        for name in ("reinforce", "reward", "rollouts", "value"):
+            value = getattr(task, name)
+            if value and value != defaults[name]:
+                yield (
+                    f"task.{name}: teaches drawn looks, and none learns here, got {value} with "
+                    f"reinforce={task.reinforce} and expected_share={task.expected_share}; leave "
+                    "it out"
+                )
     if task.rollouts > 1 and task.value != defaults["value"]:
         yield (
             f"task.value: rollouts are held against each other, not against a value, got "

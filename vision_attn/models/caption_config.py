@@ -39,8 +39,8 @@ class RetinaConfig(Config):
     channels: tuple[int, ...] = (32, 64)
     """Width of the convolutions on the patches; each halves the side."""
     downsample: Literal["stride", "max"] = "stride"
-    """How they halve it: by a stride of 2, or by the largest of 2x2, which costs four times the
-    convolution and tells small shapes apart sooner."""
+    """How they halve it: by a stride of 2, or by the largest of 2x2 of a convolution that has seen
+    every sample, at four times the cost."""
 
     def _broken(self) -> Iterator[str]:
         if min(self.size, self.scales, *self.channels, len(self.channels)) < 1:
@@ -50,6 +50,11 @@ class RetinaConfig(Config):
             )
         if self.growth < 1:
             yield f"growth must be at least 1, got {self.growth}"
+
+    @property
+    def unseen(self) -> dict[str, Any]:
+        """Give the setting that changes what weights compute, and that these do not show."""
+        return {"growth": self.growth}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +139,10 @@ class TransformerDecoderConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class GlimpseDecoderConfig(Config):
-    """An LSTM that moves the retina before every word, by a policy learned with REINFORCE."""
+    """An LSTM that moves the retina before every word, by a policy learned with REINFORCE.
+
+    One that chooses among cells learns from expected values as well (task.expected_share).
+    """
 
     name: Literal["glimpse"] = "glimpse"
     dim: int = 256
@@ -143,7 +151,8 @@ class GlimpseDecoderConfig(Config):
     """gaussian: any place, around a mean that the state alone tells; categorical: the middle of a
     cell of a grid, by what a small copy of the image shows there."""
     grid: int | None = None
-    """Cells a side that a categorical policy chooses from; default 8. None for gaussian."""
+    """Cells a side that a categorical policy chooses from, no more than the image has pixels;
+    default 8. None for gaussian."""
     sigma: float = 0.15
     """Standard deviation of the centre around its mean while training; the image is 2 wide. Of a
     gaussian policy."""
@@ -161,6 +170,11 @@ class GlimpseDecoderConfig(Config):
     """Probability, in training, that the LSTM is not told what was seen (and else 1/(1-p) times as
     much), drawn for every word of every caption. The output is always told: with order=read_first
     it then relies less on what an earlier look saw, and more on the look at its own word."""
+
+    @property
+    def cells(self) -> int | None:
+        """Tell how many cells a side there are to choose from, if the policy has any."""
+        return (self.grid or 8) if self.policy == "categorical" else None
 
     def _broken(self) -> Iterator[str]:
         yield from _broken_width(self.dim, 1, self.dropout)
@@ -222,6 +236,8 @@ class CaptionerConfig(Config):
             for name in ("heads", "order")
             if hasattr(self.decoder, name)
         }
+        if isinstance(self.decoder, GlimpseDecoderConfig) and self.decoder.cells:
+            decoder["grid"] = self.decoder.cells
         return (
             {f"encoder.{name}": value for name, value in encoder.items()}
             | {f"decoder.{name}": value for name, value in decoder.items()}

@@ -90,7 +90,8 @@ class Cell(nn.Module):
 
     def __init__(self, config: GlimpseDecoderConfig, channels: int):
         super().__init__()
-        dim, side = config.dim, 8 if config.grid is None else config.grid
+        assert config.cells is not None
+        dim, side = config.dim, config.cells
         self.places = Places((side, side))
         self.periphery = nn.Sequential(
             nn.Conv2d(channels, dim // 2, 3, padding=1),

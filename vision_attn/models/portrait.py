@@ -10,6 +10,8 @@ from torch import Tensor
 
 ENCODER = "encoder.network."
 """What begins the names of a captioner's encoder."""
+EYE = "decoder.gaze.what."
+"""What begins the names of what a captioner sees through its retina."""
 
 
 def portrait(
@@ -29,6 +31,8 @@ def _settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
         return _vit(state) | {"dim": patches.shape[0], "patch_size": patches.shape[-1]}
     if "layer4.0.conv1.weight" in state:
         return _resnet(state)
+    if EYE + "0.weight" in state:
+        return _eye(state)
     within = {
         name.removeprefix(ENCODER): x for name, x in state.items() if name.startswith(ENCODER)
     }
@@ -88,6 +92,23 @@ def _resnet(state: Mapping[str, Tensor]) -> dict[str, Any]:
         if shortcut is not None and shortcut.ndim == 4:
             settings["downsample"] = downsample
     return settings
+
+
+def _eye(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    layers = {
+        int(name.removeprefix(EYE).partition(".")[0]): x
+        for name, x in state.items()
+        if name.startswith(EYE) and name.endswith("weight")
+    }
+    channels = [len(x) for x in layers.values() if x.ndim == 4]
+    pooled = max(layers) - 1 == 3 * len(channels)  # a convolution, what is not linear, a pool
+    cells = "decoder.gaze.policy.periphery.0.weight" in state
+    return {
+        "encoder.name": "retina",
+        "encoder.channels": channels,
+        "encoder.downsample": "max" if pooled else "stride",
+        "decoder.policy": "categorical" if cells else "gaussian",
+    }
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
