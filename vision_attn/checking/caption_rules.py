@@ -51,7 +51,7 @@ def cells_fit_images(data: Any, model: Any) -> Iterator[str]:
     if cells is not None and size is not None and cells > size:
         yield (
             f"model.decoder.grid: must have no more cells a side than the image has pixels, got "
-            f"{cells} and {size}"
+            f"{cells} and {size}; lower it"
         )
 
 

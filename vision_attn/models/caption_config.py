@@ -183,8 +183,8 @@ class GlimpseDecoderConfig(Config):
             yield f"grid belongs to policy=categorical, got policy={self.policy}; leave it out"
         if self.grid is not None and self.grid < 2:
             yield f"grid must be 2 or more cells a side, got {self.grid}"
-        for name, default in (("sigma", 0.15), ("sigma_final", None)):
-            if self.policy != "gaussian" and getattr(self, name) != default:
+        for name in ("sigma", "sigma_final"):
+            if self.policy != "gaussian" and getattr(self, name) != getattr(type(self), name):
                 yield f"{name} belongs to policy=gaussian, got policy={self.policy}; leave it out"
         if self.sigma <= 0 or (self.sigma_final is not None and self.sigma_final <= 0):
             yield f"sigma must be positive, got {self.sigma} and {self.sigma_final}"
