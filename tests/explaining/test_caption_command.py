@@ -11,12 +11,13 @@ from PIL import Image
 
 from vision_attn.__main__ import main
 from vision_attn.commands.starting import open_start, start_from
+from vision_attn.data.decode import decode
+from vision_attn.data.transforms import evaluate_batch
 from vision_attn.explain import METHODS, Word
 from vision_attn.models.captioner import Captioner
 from vision_attn.recipe import read
 from vision_attn.trained import load_model
 
-ROOT = Path(__file__).parents[2]
 ENCODER = "{name: resnet, depths: [1, 1, 1, 1], channels: [2, 3, 5, 7], stem: small}"
 KINDS = {
     "soft": (ENCODER, "{name: lstm, dim: 8}"),
@@ -28,7 +29,7 @@ RECIPE = """\
 run: {run}
 data: {{name: scene_captions, image_size: 24, train: 7, valid: 5, test: 4}}
 model: {{name: captioner, encoder: {encoder}, decoder: {decoder}}}
-task: {{name: captioning, longest: 7}}
+task: {{name: captioning, beams: 3, penalty: 2.5, longest: 7}}
 train: {{steps: 1, batch_size: 5, device: cpu}}
 """
 SENTENCES = """\
@@ -55,7 +56,7 @@ def runs(tmp_path_factory):
         # Java would take longer than all the rest.
         program = nullcontext(lambda candidates, references: len(candidates) / 16)
         patch.setattr("vision_attn.commands.evaluate.meteor_program", lambda: program)
-        patch.syspath_prepend(ROOT)
+        patch.syspath_prepend(Path(__file__).parents[2])
         import train
 
         for kind, (encoder, decoder) in KINDS.items():
@@ -103,18 +104,28 @@ def test_caption_writes_lines_figures_and_looks(runs, pictures, kind, tmp_path, 
     assert json.loads(problem)["path"].endswith("broken.png")
 
 
-def test_captions_are_those_of_the_model(runs, pictures, tmp_path):
-    out = tmp_path / "out"
-    main(["caption", str(runs / "soft"), str(pictures / "one.png"), "--out", str(out)])
-    (line,) = map(json.loads, (out / "captions.jsonl").read_text().splitlines())
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ([], {}),
+        (["--penalty", "0", "--longest", "4"], {"penalty": 0.0, "longest": 4}),
+        (["--beams", "2"], {"beams": 2}),
+        (["--best", "4"], {"best": 4, "beams": 4}),
+    ],
+)
+def test_captions_are_found_as_in_evaluations(runs, pictures, options, settings, monkeypatch):
+    heeded = {"best": 1, "beams": 3, "penalty": 2.5, "longest": 7} | settings
     model, spec = load_model(runs / "soft")
-    from vision_attn.data.decode import decode
-    from vision_attn.data.transforms import evaluate_batch
-
     pixels = decode((pictures / "one.png").read_bytes(), 3, 24)
-    (own,) = model.search(evaluate_batch([pixels], spec), beams=5)[0]
-    assert line["captions"][0]["words"] == [spec.names[x] for x in own.words]
-    assert line["captions"][0]["log_prob"] == pytest.approx(own.log_prob, abs=1e-3)
+    expected = model.search(evaluate_batch([pixels], spec), **heeded)[0]
+    search, seen = Captioner.search, []
+    monkeypatch.setattr(Captioner, "search", lambda *x, **y: seen.append(y) or search(*x, **y))
+    main(["caption", str(runs / "soft"), str(pictures / "one.png"), *options])
+    assert seen == [heeded]
+    (line,) = (runs / "soft" / "captions" / "captions.jsonl").read_text().splitlines()
+    for own, found in zip(expected, json.loads(line)["captions"], strict=True):
+        assert found["words"] == [spec.names[x] for x in own.words]
+        assert found["score"] == pytest.approx(own.score, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +200,7 @@ def test_captioners_are_put_side_by_side(runs, tmp_path, capsys, monkeypatch):
 
 def test_sentences_are_drawn_as_alignments(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(ROOT)
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
     import train
 
     (tmp_path / "sentences.yaml").write_text(SENTENCES)

@@ -17,9 +17,10 @@ def add_caption(commands: Any) -> None:
         "--out", type=Path, help="folder of figures and lines (default: RUN/captions)"
     )
     parser.add_argument("--best", type=positive, default=1, help="captions an image (default 1)")
-    parser.add_argument("--longest", type=positive, default=30, help="words (default 30)")
-    parser.add_argument("--beams", type=positive, help="width of the search (default 5)")
-    parser.add_argument("--penalty", type=float, help="length penalty of the search (default 0)")
+    own = "default: that of the run's evaluations"
+    parser.add_argument("--longest", type=positive, help=f"words ({own})")
+    parser.add_argument("--beams", type=positive, help=f"width of the search ({own})")
+    parser.add_argument("--penalty", type=float, help=f"length penalty of the search ({own})")
     parser.add_argument(
         "--draw",
         action="store_true",
@@ -62,5 +63,5 @@ def way(chosen: argparse.Namespace) -> Any:
     if wrong := searching if chosen.draw else drawing:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
         raise ValueError(f"{names}: {'not for --draw' if chosen.draw else 'only for --draw'}")
-    both: Any = {"best": chosen.best, "longest": chosen.longest}
+    both: Any = {name: given[name] for name in ("best", "longest") if name in given}
     return Draws(**both, **drawing) if chosen.draw else Search(**both, **searching)

@@ -21,8 +21,10 @@ from vision_attn.explaining.sources import Item, open_source
 from vision_attn.language.vocabulary import Vocabulary
 from vision_attn.models.captioner import Captioner
 from vision_attn.models.generate import Caption
+from vision_attn.recorded import CONFIG, read_past
 from vision_attn.report.caption_page import Shown, caption_page
 from vision_attn.spec import Spec
+from vision_attn.tasks.caption_config import CaptioningConfig
 from vision_attn.trained import load_model
 
 PAGE = 100
@@ -55,7 +57,8 @@ def caption(
     ValueError if the run is no captioner's, or not one image could be used.
     """
     model, spec = load_model(run)
-    if not isinstance(model, Captioner):
+    task = read_past(run / CONFIG).task
+    if not isinstance(model, Captioner) or not isinstance(task, CaptioningConfig):
         raise ValueError(f"{run} tells labels; vision-attn explain shows where it looks")
     place = find(device).device
     model.to(place)
@@ -67,7 +70,7 @@ def caption(
     shown: list[Shown] = []
     for number, batch in enumerate(_prepared(items, spec, problems, batch_size)):
         images = torch.stack([view for _, view in batch])
-        found = way(model, images.to(place), number)
+        found = way(model, images.to(place), number, task)
         if not number and measures_distance(model):
             write_distance(out / "distance.png", model, images.to(place), found)
         for (name, view), captions in zip(batch, found, strict=True):

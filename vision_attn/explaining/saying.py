@@ -1,4 +1,7 @@
-"""How captions are found: by a search for the likeliest, or by drawing words and looks."""
+"""How captions are found: by a search for the likeliest, or by drawing words and looks.
+
+What is left open is done as in the evaluations of the run.
+"""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -9,6 +12,7 @@ import torch
 from vision_attn.models.captioner import Captioner
 from vision_attn.models.gaze import Manner
 from vision_attn.models.generate import Caption, Images
+from vision_attn.tasks.caption_config import CaptioningConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,14 +21,21 @@ class Search:
 
     best: int = 1
     """Captions an image."""
-    beams: int = 5
-    penalty: float = 0.0
-    longest: int = 30
+    beams: int | None = None
+    """Left open, at least `best`."""
+    penalty: float | None = None
+    longest: int | None = None
 
-    def __call__(self, model: Captioner, images: Images, batch: int) -> list[list[Caption]]:
+    def __call__(
+        self, model: Captioner, images: Images, batch: int, run: CaptioningConfig
+    ) -> list[list[Caption]]:
         """Give the captions of every image of a batch, the best one first."""
         return model.search(
-            images, best=self.best, beams=self.beams, penalty=self.penalty, longest=self.longest
+            images,
+            best=self.best,
+            beams=max(run.beams, self.best) if self.beams is None else self.beams,
+            penalty=run.penalty if self.penalty is None else self.penalty,
+            longest=run.longest if self.longest is None else self.longest,
         )
 
 
@@ -40,10 +51,12 @@ class Draws:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
-    longest: int = 30
+    longest: int | None = None
     seed: int = 0
 
-    def __call__(self, model: Captioner, images: Images, batch: int) -> list[list[Caption]]:
+    def __call__(
+        self, model: Captioner, images: Images, batch: int, run: CaptioningConfig
+    ) -> list[list[Caption]]:
         """Give the captions of every image in the order they were drawn; batches count from 0."""
         state = int(np.random.SeedSequence([self.seed, batch]).generate_state(1)[0])
         generator = torch.Generator(images.device).manual_seed(state)
@@ -56,7 +69,7 @@ class Draws:
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,
-            longest=self.longest,
+            longest=run.longest if self.longest is None else self.longest,
         )
 
 
