@@ -65,6 +65,21 @@ def test_monotonic_moves_in_reading_order(word, reach, pace):
     torch.testing.assert_close(weights, looped(scores, centres, reach, (ROWS, COLUMNS)))
 
 
+def test_places_are_counted_exactly_in_half_precision():
+    torch.manual_seed(13)
+    query = torch.randn(2, 4, DIM).bfloat16()
+    view = Monotonic(1)(query, Places((1, 300)), 271)
+    assert view.hidden.logical_not().nonzero()[:, 2].tolist() == [270, 271, 272]
+    view = Monotonic(1)(query, Places((28, 28)), 28 * 17 + 21)
+    assert (~view.hidden[0, 0]).view(28, 28).nonzero().float().mean(0).tolist() == [17, 21]
+
+    window, scores = Predictive(DIM, 2).bfloat16(), torch.randn(2, 1, 4, 300)
+    centre = window.centres(query, Places((1, 300)))
+    shares = window.centre(window.hidden(query).tanh()).double().sigmoid()
+    torch.testing.assert_close(centre, (shares * torch.tensor([300, 1])).float())
+    assert window(query, Places((1, 300)), 0).weigh(scores.bfloat16()).dtype == torch.bfloat16
+
+
 def test_monotonic_on_a_sequence_sees_position_t():
     scores, query = inputs(keys=COLUMNS)
     weights = Monotonic(1)(query, Places((1, COLUMNS)), 2).weigh(scores)

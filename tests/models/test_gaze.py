@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from tiny_captioner import EYE, captions, images, make
 
-from vision_attn.models.gaze import STEADY, Manner
+from vision_attn.attention.window import Places
+from vision_attn.models.caption_config import LSTMDecoderConfig
+from vision_attn.models.gaze import STEADY, Manner, RegionGaze
 from vision_attn.models.patch_encoder import patch_encoder
 from vision_attn.models.retina import retina
 from vision_attn.tape import Tape
@@ -201,3 +203,18 @@ def test_hard_looks_take_the_peak_unless_they_draw():
     regions = sight.values[:, 0]
     for image in range(2):
         torch.testing.assert_close(drawn.context[image], regions[image][drawn.place[image, :, 0]])
+
+
+def test_hard_looks_through_a_window_expect_the_mean_of_their_draws():
+    torch.manual_seed(3)
+    config = LSTMDecoderConfig(dim=8, look="hard", window="predictive", reach=1)
+    gaze = RegionGaze(config, 15)
+    sight = gaze.alignment.prepare(torch.randn(1, 15, 8), Places((3, 5)))
+    hidden, count = torch.randn(1, 1, 8), 4000
+    weights = gaze.alignment(hidden, sight, 0)[0, 0, 0]
+    assert 0.1 < weights.sum() < 0.9
+    seen = gaze(hidden, sight, 0, Manner(draws=True, expected=torch.tensor([True])))
+    draws = Manner(draws=True, generator=torch.Generator().manual_seed(9))
+    drawn = gaze(hidden.expand(1, count, 8), sight, 0, draws).context[0]
+    error = drawn.std(0) / count**0.5
+    assert ((drawn.mean(0) - seen.context[0, 0]).abs() < 4 * error).all()

@@ -25,12 +25,13 @@ class Places(NamedTuple):
     def extent(self, like: Tensor) -> Float[Tensor, "batch xy"] | Float[Tensor, "1 xy"]:
         """Measure (columns, rows) in cells, padding left out."""
         if self.hidden is None:
-            return like.new_tensor([self.grid[::-1]])
-        columns = (~self.hidden).sum(1).to(like)
+            return _counting(like).new_tensor([self.grid[::-1]])
+        columns = (~self.hidden).sum(1).to(_counting(like))
         return torch.stack([columns, torch.ones_like(columns)], 1)
 
     def middles(self, like: Tensor) -> Float[Tensor, "key xy"]:
         """Give the middle of every cell, in cells from the top left corner."""
+        like = _counting(like)
         rows, columns = (torch.arange(n, device=like.device).to(like) + 0.5 for n in self.grid)
         return torch.cartesian_prod(rows, columns).flip(1)
 
@@ -50,7 +51,7 @@ class View(NamedTuple):
         if self.hidden is not None:
             scores = scores.masked_fill(self.hidden.unsqueeze(1), -torch.inf)
         weights = scores.softmax(-1)
-        return weights if self.factor is None else weights * self.factor.unsqueeze(1)
+        return weights if self.factor is None else weights * self.factor.unsqueeze(1).to(weights)
 
 
 class Window(nn.Module, ABC):
@@ -109,7 +110,7 @@ class Predictive(Window):
         self, query: Float[Tensor, "batch query dim"], places: Places
     ) -> Float[Tensor, "batch query xy"]:
         """Predict where to look, in cells from the top left corner."""
-        shares = self.centre(self.hidden(query).tanh()).sigmoid()
+        shares = _counting(self.centre(self.hidden(query).tanh())).sigmoid()
         return shares * places.extent(shares).unsqueeze(1)
 
     def forward(self, query: Float[Tensor, "batch query dim"], places: Places, word: int) -> View:
@@ -117,6 +118,11 @@ class Predictive(Window):
         squares = (_offsets(centre, places) ** 2).sum(-1)
         factor = (squares / (-2 * (self.reach / 2) ** 2)).exp()
         return View(_outside(centre.detach(), places, self.reach), factor)
+
+
+def _counting(like: Tensor) -> Tensor:
+    """Give at least 32 bits: halves of cells above 128 are none of bf16's numbers."""
+    return like.to(torch.promote_types(like.dtype, torch.float32))
 
 
 def _offsets(

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from vision_attn.attention.alignment import Alignment, Memory
-from vision_attn.attention.look import Look, hard, peak, soft, straight_through
+from vision_attn.attention.look import Look, hard, peak, probabilities, soft, straight_through
 from vision_attn.attention.multihead import join_heads
 from vision_attn.attention.window import Everywhere, Monotonic, Predictive, Window
 from vision_attn.models.caption_config import LSTMDecoderConfig
@@ -98,6 +98,8 @@ class RegionGaze(nn.Module):
             stands_in = manner.expected
             if stands_in is not None:
                 stands_in = stands_in.unsqueeze(1).expand(weights.shape[:2])
+            if isinstance(self.alignment.window, Predictive):  # its weights sum to less than 1
+                weights = probabilities(weights)
             return hard(weights, values, manner.generator, stands_in)
         return straight_through(weights, values, manner.temperature, manner.generator)
 
