@@ -58,6 +58,7 @@ def test_wrong_entries_of_karpathy_are_listed(tmp_path: Path):
         {"raw": "a bird"},
         {"raw": 7},
         {"raw": "a cow", "sentid": 2},
+        {"raw": "a cow, too", "sentid": [2]},
     ]
     images = [karpathy(0, "train"), bad, karpathy(2, "rest"), {"filename": "3.png"}, "4.png"]
     again = {"raw": "a cow", "sentid": 99}
@@ -75,7 +76,7 @@ def test_wrong_entries_of_karpathy_are_listed(tmp_path: Path):
         "images[4]": needed,
         "images[5]": f"0.png is listed before: {file}: images[0] (train)",
     }
-    assert listing.texts == [tuple(captions(0)), ("a bird",), tuple(captions(5))]
+    assert listing.texts == [tuple(captions(0)), ("a bird", "a cow, too"), tuple(captions(5))]
 
 
 def coco(start: int, stop: int) -> dict[str, Any]:
@@ -117,6 +118,7 @@ def test_wrong_entries_of_coco_are_listed(tmp_path: Path):
         {"id": 99, "image_id": 101, "caption": None},
         {"id": 97, "image_id": 101},
         17,
+        {"id": [1], "image_id": 102, "caption": "A goat"},
     ]
     file = write(tmp_path, content, "train.json")
     listing = list_coco(file, write(tmp_path, coco(2, 4), "val.json"), None, str(tmp_path))
@@ -132,7 +134,8 @@ def test_wrong_entries_of_coco_are_listed(tmp_path: Path):
         "images[0]": f"2.png is listed before: {file}: images[2] (train)",
     }
     assert [x.split for x in listing.files] == ["train"] * 3 + ["valid"]
-    assert listing.texts == [tuple(captions(i)) for i in range(4)]
+    texts = [tuple(captions(i)) for i in range(4)]
+    assert listing.texts == [*texts[:2], (*texts[2], "A goat"), texts[3]]
     assert [tuple(stray) for stray in listing.strays] == [
         (f"{tmp_path}/val.json: 2.png", "in no split; its 5 captions are not used")
     ]

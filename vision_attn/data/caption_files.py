@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from vision_attn.data.caption_listing import CaptionListing, Gathering, Image, folder_of, read_text
@@ -44,12 +45,12 @@ def list_flickr8k(root: str) -> CaptionListing:
 
 def list_caption_csv(file: str, root: str | None) -> CaptionListing:
     """Read a table with the columns image, caption and perhaps split, a line for each caption."""
-    rows = csv.DictReader(io.StringIO(read_text(Path(file)), newline=""), restval="")
+    rows = csv.DictReader(io.StringIO(read_text(Path(file)), newline=""), restval="", strict=True)
     if not {"image", "caption"} <= set(rows.fieldnames or ()):
         raise ValueError(f"{file} must have a header with image and caption, got {rows.fieldnames}")
     folder, gathering = Path(root) if root else Path(file).parent, Gathering()
     images: dict[str, Image] = {}
-    for row in rows:
+    for row in _sound(rows, file):
         name, text, split = row["image"], row["caption"], row.get("split") or "train"
         place = f"{file}:{rows.line_num}"
         if not name or split not in FOLDERS:
@@ -66,6 +67,17 @@ def list_caption_csv(file: str, root: str | None) -> CaptionListing:
         else:
             gathering.add(name, text, place, (name, text))
     return gathering.listing(images.values(), file)
+
+
+def _sound(rows: "csv.DictReader[str]", file: str) -> Iterator[dict[str, str]]:
+    """Give the rows of a table; raises ValueError where its quotes are wrong."""
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise ValueError(
+            f"{file} must be a table with every quote closed, got an error near line "
+            f"{rows.line_num}: {error}"
+        ) from None
 
 
 def _lines(path: Path) -> list[str]:

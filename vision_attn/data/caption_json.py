@@ -37,7 +37,7 @@ def _add_sentences(gathering: Gathering, sentences: list[Any], place: str) -> No
     for number, sentence in enumerate(sentences):
         where = f"{place}.sentences[{number}]"
         if isinstance(sentence, dict) and "raw" in sentence:
-            key = sentence.get("sentid", where)
+            key = str(sentence.get("sentid", where))
             gathering.add(place, sentence["raw"], where, key)
         else:
             gathering.wrong(where, "must have raw, the text of a caption")
@@ -76,7 +76,7 @@ def _coco_images(gathering: Gathering, file: str, split: SplitName, root: Path) 
         place = f"{file}: annotations[{number}]"
         match entry:
             case {"image_id": int(identity), "caption": text} if identity in names:
-                key = file, entry.get("id", place)
+                key = file, str(entry.get("id", place))
                 gathering.add(f"{file}: {names[identity]}", text, place, key)
             case {"image_id": identity, "caption": _}:
                 gathering.wrong(place, f"no image has the id {identity!r}")
