@@ -99,10 +99,11 @@ def test_a_mistake_is_one_line(tmp_path, override):
     assert found[0].partition(": ")[2] == ONE_LINE[override]
 
 
-def test_self_critical_training_has_one_network_draw_and_judge(tmp_path):
-    settings = ["model.decoder.feed_dropout=0.5", "task.self_critical=greedy"]
+@pytest.mark.parametrize("name", ["decoder.dropout", "decoder.feed_dropout", "encoder.drop_path"])
+def test_self_critical_training_has_one_network_draw_and_judge(tmp_path, name):
+    settings = [f"model.{name}=0.5", "task.self_critical=greedy"]
     (found,) = mistakes(tmp_path, GOOD, *settings)
-    assert "model.decoder.feed_dropout: captions are drawn and judged by one network" in found
+    assert f"model.{name}: captions are drawn and judged by one network, and this would" in found
     assert found.endswith("got 0.5 with self_critical=greedy; leave it out")
 
 

@@ -20,6 +20,13 @@ LOOKS = {  # settings of the task, and the looks that they can have an effect on
     "temperature_final": ("gumbel",),
     "self_critical": ("soft", "transformer"),
 }
+TWOFOLD = (  # what makes another network of one at every use, in training
+    ("decoder", "dropout"),
+    ("decoder", "feed_dropout"),
+    ("encoder", "dropout"),
+    ("encoder", "attention_dropout"),
+    ("encoder", "drop_path"),
+)
 
 
 def captions_go_together(data: Any, model: Any, task: Any) -> Iterator[str]:
@@ -71,13 +78,14 @@ def looks_take_settings(model: Any, task: Any) -> Iterator[str]:
         yield "task.attention_target: belongs to doubly_stochastic, which is 0; leave it out"
     if task.samples != defaults["samples"] and task.self_critical == "none":
         yield "task.samples: belongs to self_critical, which is none; leave it out"
-    feeding = getattr(model.decoder, "feed_dropout", 0)
-    if feeding and task.self_critical != "none":
-        yield (
-            "model.decoder.feed_dropout: captions are drawn and judged by one network, and this "
-            f"would make two of it, got {feeding} with self_critical={task.self_critical}; leave "
-            "it out"
-        )
+    if task.self_critical != "none":
+        for part, name in TWOFOLD:
+            if share := getattr(getattr(model, part), name, 0):
+                yield (
+                    f"model.{part}.{name}: captions are drawn and judged by one network, and this "
+                    f"would make two of it, got {share} with self_critical={task.self_critical}; "
+                    f"leave it out"
+                )
     if {"hard", "glimpse"} & {*looks} and not (task.reinforce and task.expected_share < 1):
         for name in ("reinforce", "reward", "rollouts", "value"):
             value = getattr(task, name)

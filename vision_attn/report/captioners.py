@@ -102,7 +102,8 @@ def check_alike(runs: Sequence[Measured]) -> None:
         if differing:
             raise ValueError(
                 f"captioners are compared on the same data and with the same search, but "
-                f"{runs[0].run.folder} and {run.run.folder} differ in {', '.join(differing)}"
+                f"{runs[0].run.folder} and {run.run.folder} differ in {', '.join(differing)}; "
+                f"train or take runs that do not"
             )
 
 
