@@ -19,7 +19,7 @@ def add_caption(commands: Any) -> None:
     parser.add_argument("--best", type=positive, default=1, help="captions an image (default 1)")
     own = "default: that of the run's evaluations"
     parser.add_argument("--longest", type=positive, help=f"words ({own})")
-    parser.add_argument("--beams", type=positive, help=f"width of the search ({own})")
+    parser.add_argument("--beams", type=positive, help=f"width of the search ({own}, or --best)")
     parser.add_argument("--penalty", type=float, help=f"length penalty of the search ({own})")
     parser.add_argument(
         "--draw",
@@ -63,5 +63,5 @@ def way(chosen: argparse.Namespace) -> Any:
     if wrong := searching if chosen.draw else drawing:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
         raise ValueError(f"{names}: {'not for --draw' if chosen.draw else 'only for --draw'}")
-    both: Any = {name: given[name] for name in ("best", "longest") if name in given}
+    both: Any = {"best": chosen.best, "longest": chosen.longest}
     return Draws(**both, **drawing) if chosen.draw else Search(**both, **searching)

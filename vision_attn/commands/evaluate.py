@@ -55,11 +55,12 @@ def measure(
 ) -> Evaluated:
     """Measure the best weights of a run on a split of its data, and keep the numbers beside them.
 
-    `overrides` change the recipe, for data that has moved. `split` is that of the test, or of
-    validation where the data has no other, unless given. Captions of images come with the scores
-    of what costs nothing: a constant caption, a neighbour's, another person's, all of them also by
-    METEOR's own program where it is installed. Writes evaluation-SPLIT.json. Raises ValueError if
-    the data's preprocessing is not the one the weights were trained with.
+    `overrides` change the recipe, for data that has moved or another search. `split` is that of the
+    test, or of validation where the data has no other, unless given. Captions of images come with
+    the scores of what costs nothing: a constant caption, a neighbour's, another person's, all of
+    them also by METEOR's own program where it is installed. Writes evaluation-SPLIT.json, unless a
+    setting of the task is overridden: that file is of the recipe's own. Raises ValueError if the
+    data's preprocessing is not the one the weights were trained with.
     """
     recipe = recipe_of(folder, *overrides)
     model, spec = load_model(folder)
@@ -75,7 +76,8 @@ def measure(
         numbers |= {f"{row}_{name}": x for row, own in rows.items() for name, x in own.items()}
     else:
         numbers = task.evaluate(batches)
-    _keep(numbers, folder, split)
+    if not any(word.startswith("task.") for word in overrides):
+        _keep(numbers, folder, split)
     return Evaluated(split, numbers, None)
 
 

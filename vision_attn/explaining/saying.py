@@ -27,15 +27,21 @@ class Search:
     longest: int | None = None
 
     def __call__(
-        self, model: Captioner, images: Images, batch: int, run: CaptioningConfig
+        self, model: Captioner, images: Images, batch: int, task: CaptioningConfig
     ) -> list[list[Caption]]:
         """Give the captions of every image of a batch, the best one first."""
+        beams = max(task.beams, self.best) if self.beams is None else self.beams
+        if self.penalty and beams == 1:
+            raise ValueError(
+                f"a length penalty ranks beams, and the run searches with one, got penalty="
+                f"{self.penalty}; give beams, too"
+            )
         return model.search(
             images,
             best=self.best,
-            beams=max(run.beams, self.best) if self.beams is None else self.beams,
-            penalty=run.penalty if self.penalty is None else self.penalty,
-            longest=run.longest if self.longest is None else self.longest,
+            beams=beams,
+            penalty=task.penalty if self.penalty is None else self.penalty,
+            longest=task.longest if self.longest is None else self.longest,
         )
 
 
@@ -55,7 +61,7 @@ class Draws:
     seed: int = 0
 
     def __call__(
-        self, model: Captioner, images: Images, batch: int, run: CaptioningConfig
+        self, model: Captioner, images: Images, batch: int, task: CaptioningConfig
     ) -> list[list[Caption]]:
         """Give the captions of every image in the order they were drawn; batches count from 0."""
         state = int(np.random.SeedSequence([self.seed, batch]).generate_state(1)[0])
@@ -69,7 +75,7 @@ class Draws:
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,
-            longest=run.longest if self.longest is None else self.longest,
+            longest=task.longest if self.longest is None else self.longest,
         )
 
 
