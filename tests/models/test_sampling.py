@@ -1,12 +1,11 @@
 """Sampled captions: as often as the model says, from the words that are left, by the generator."""
 
-import math
-
 import pytest
 import torch
 from tiny_captioner import NAMES, images, make
 
 from vision_attn.language.vocabulary import END
+from vision_attn.models.generate import beam_search
 from vision_attn.models.sampling import sample
 from vision_attn.models.wording import FORBIDDEN, narrowed
 
@@ -85,9 +84,10 @@ def test_the_generator_decides_alone():
 def test_a_low_temperature_is_greedy():
     model, pictures = make("soft", sharp=3.0), images(3)
     found = sample(model, pictures, generator=generator(), samples=5, temperature=1e-4, longest=5)
-    for captions in found:
-        assert len({caption.words for caption in captions}) == 1
-        assert math.isfinite(captions[0].log_prob)
+    greedy = beam_search(model, pictures, beams=1, longest=5)
+    for captions, (likeliest,) in zip(found, greedy, strict=True):
+        assert {caption.words for caption in captions} == {likeliest.words}
+        assert captions[0].log_prob == pytest.approx(likeliest.log_prob, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ DECODERS = {
     "xu": LSTMDecoderConfig(dim=8, order="look_first"),
     "heads": LSTMDecoderConfig(dim=8, heads=2, score="scaled_dot"),
     "local": LSTMDecoderConfig(dim=8, window="predictive", reach=1),
+    "monotonic": LSTMDecoderConfig(dim=8, window="monotonic", reach=1),
     "hard": LSTMDecoderConfig(dim=8, look="hard"),
     "gumbel": LSTMDecoderConfig(dim=8, look="gumbel", gate=False),
     "transformer": TransformerDecoderConfig(dim=8, depth=2, heads=2),

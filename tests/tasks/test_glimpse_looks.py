@@ -51,15 +51,31 @@ def test_glimpses_learn_by_the_gradient_of_the_expected_reward(rollouts):
     expected = grad((density * rewards).sum(), parameters)
     assert max(x.abs().max() for x in expected) > 0.02
 
-    count = 30_000 // rollouts
     torch.manual_seed(9)
+    spread = {
+        name: estimated(task, baseline, 20_000 // rollouts, word, parameters, expected)
+        for name, baseline in (("none", 0.0), ("value", (density * rewards).sum().item()))
+    }
+    if rollouts == 1:
+        assert spread["value"] < 0.7 * spread["none"]
+    else:  # times of one caption are held against each other, whatever the value says
+        assert spread["value"] == pytest.approx(spread["none"], rel=0.5)
+
+
+def estimated(task, baseline, count, word, parameters, exact):
+    """Hold 24 estimates of a gradient against the exact one, and give how much they spread."""
+    value = task.model.decoder.gaze.value
     with torch.no_grad():  # a constant for the learned baseline, which the value's weight leaves
-        for parameter in gaze.value.parameters():
+        for parameter in value.parameters():
             parameter.zero_()
-        gaze.value[-1].bias.fill_(rewards.mean() if rollouts == 1 else 7.0)
-    found = grad(-task(batch(count, word))["loss"], parameters)
-    for estimate, exact in zip(found, expected, strict=True):
-        assert (estimate - exact).abs().max() < 0.02
+        value[-1].bias.fill_(baseline)
+    chunks = [grad(-task(batch(count, word))["loss"], parameters) for _ in range(24)]
+    found = [torch.stack(parts) for parts in zip(*chunks, strict=True)]
+    for estimate, truth in zip(found, exact, strict=True):
+        bias, error = (estimate.mean(0) - truth).abs(), estimate.std(0) / len(estimate) ** 0.5
+        assert bias.max() < 0.01
+        assert (bias <= 5 * error + 1e-5).all()
+    return sum(x.var(0).sum().item() for x in found)
 
 
 def shares(policy, hidden, sight):
@@ -88,21 +104,10 @@ def test_glimpses_at_cells_learn_by_the_gradient_of_the_expected_reward(share):
     ]
     assert max(x.abs().max() for x in exact) > 0.02
     torch.manual_seed(9)
-    spread = {}
-    for name, baseline in (("none", 0.0), ("value", rewards.mean().item())):
-        with torch.no_grad():
-            for parameter in gaze.value.parameters():
-                parameter.zero_()
-            gaze.value[-1].bias.fill_(baseline)
-        chunks = []
-        for _ in range(24):
-            chunks.append(grad(-task(batch(1500, word))["loss"], parameters))
-        found = [torch.stack(parts) for parts in zip(*chunks, strict=True)]
-        for estimate, truth in zip(found, exact, strict=True):
-            bias, error = (estimate.mean(0) - truth).abs(), estimate.std(0) / len(estimate) ** 0.5
-            assert bias.max() < 0.01
-            assert (bias <= 5 * error + 1e-5).all()
-        spread[name] = sum(x.var(0).sum().item() for x in found)
+    spread = {
+        name: estimated(task, baseline, 1500, word, parameters, exact)
+        for name, baseline in (("none", 0.0), ("value", rewards.mean().item()))
+    }
     assert share or spread["value"] < 0.7 * spread["none"]
 
 
