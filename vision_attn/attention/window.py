@@ -29,11 +29,15 @@ class Places(NamedTuple):
         columns = (~self.hidden).sum(1).to(_counting(like))
         return torch.stack([columns, torch.ones_like(columns)], 1)
 
-    def middles(self, like: Tensor) -> Float[Tensor, "key xy"]:
-        """Give the middle of every cell, in cells from the top left corner."""
+    def axes(self, like: Tensor) -> tuple[Float[Tensor, " row"], Float[Tensor, " column"]]:
+        """Give the middles of rows and of columns, in cells from the top left corner."""
         like = _counting(like)
         rows, columns = (torch.arange(n, device=like.device).to(like) + 0.5 for n in self.grid)
-        return torch.cartesian_prod(rows, columns).flip(1)
+        return rows, columns
+
+    def middles(self, like: Tensor) -> Float[Tensor, "key xy"]:
+        """Give the middle of every cell, in cells from the top left corner."""
+        return torch.cartesian_prod(*self.axes(like)).flip(1)
 
 
 class View(NamedTuple):
@@ -115,8 +119,8 @@ class Predictive(Window):
 
     def forward(self, query: Float[Tensor, "batch query dim"], places: Places, word: int) -> View:
         centre = self.centres(query, places)
-        squares = (_offsets(centre, places) ** 2).sum(-1)
-        factor = (squares / (-2 * (self.reach / 2) ** 2)).exp()
+        down, across = ((x.square() * (-2 / self.reach**2)).exp() for x in _offsets(centre, places))
+        factor = (down.unsqueeze(3) * across.unsqueeze(2)).flatten(2)
         return View(_outside(centre.detach(), places, self.reach), factor)
 
 
@@ -127,14 +131,16 @@ def _counting(like: Tensor) -> Tensor:
 
 def _offsets(
     centre: Float[Tensor, "batch query xy"], places: Places
-) -> Float[Tensor, "batch query key xy"]:
-    """Measure from each centre to the middle of every key's cell."""
-    return places.middles(centre) - centre.unsqueeze(2)
+) -> tuple[Float[Tensor, "batch query row"], Float[Tensor, "batch query column"]]:
+    """Measure from each centre to the middles of the rows, and of the columns, of the grid."""
+    rows, columns = places.axes(centre)
+    return rows - centre[..., 1:], columns - centre[..., :1]
 
 
 def _outside(
     centre: Float[Tensor, "batch query xy"], places: Places, reach: int
 ) -> Bool[Tensor, "batch query key"]:
     """Mark the keys farther than `reach` from the centre along either axis, and padding."""
-    outside = (_offsets(centre, places).abs() > reach).any(-1)
+    down, across = (x.abs() > reach for x in _offsets(centre, places))
+    outside = (down.unsqueeze(3) | across.unsqueeze(2)).flatten(2)
     return outside if places.hidden is None else outside | places.hidden.unsqueeze(1)
