@@ -10,6 +10,7 @@ import pytest
 
 import vision_attn
 from vision_attn.__main__ import COMMANDS, main
+from vision_attn.commands.evaluate import Evaluated
 from vision_attn.data.config import ScenesConfig
 from vision_attn.data.loader import share
 from vision_attn.tasks.config import ClassificationConfig
@@ -83,12 +84,35 @@ def test_what_the_user_can_mend_is_told_without_a_traceback(run, capsys, argumen
     assert capsys.readouterr().err.startswith(said)
 
 
-@pytest.mark.parametrize("arguments", [[], ["explode"], ["evaluate", "r", "--batch-size", "0"]])
+WRONG = (
+    [],
+    ["explode"],
+    ["evaluate", "r", "--batch-size", "0"],
+    ["evaluate", "r", "--unknown", "x"],
+    ["compare", "r", "--split", "valid", "--unknown"],
+    ["export", "r", "--out", "x", "data.root=x"],
+)
+
+
+@pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
     assert "usage: vision-attn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [[], ["a/*.png"]])
+def test_words_may_follow_options(before, monkeypatch):
+    told = []
+
+    def evaluate(folder, *overrides, data, split, **options):
+        told.append((overrides, data, split))
+        return Evaluated("valid", {}, None)
+
+    monkeypatch.setattr("vision_attn.commands.evaluate.evaluate", evaluate)
+    assert main(["evaluate", "r", *before, "--split", "valid", "data.root=y", "b.png"]) == 0
+    assert told == [(("data.root=y",), [*before, "b.png"], "valid")]
 
 
 def test_every_command_explains_itself_without_importing_torch():

@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
-    chosen = parser.parse_args(arguments)
+    chosen, late = parser.parse_known_args(arguments)
+    if late and not _take(late, chosen):
+        parser.error(f"unrecognized arguments: {' '.join(late)}")
     run = vars(chosen).pop("run_command")
     keep_freed_memory()
     try:
@@ -53,6 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _take(late: list[str], chosen: argparse.Namespace) -> bool:
+    """Take words that follow options, which argparse leaves over where none came before them."""
+    for name in ("data", "overrides"):
+        words = getattr(chosen, name, None)
+        if isinstance(words, list) and not any(word.startswith("-") for word in late):
+            setattr(chosen, name, words + late)
+            return True
+    return False
 
 
 if __name__ == "__main__":
