@@ -91,6 +91,7 @@ WRONG = (
     ["evaluate", "r", "--unknown", "x"],
     ["compare", "r", "--split", "valid", "--unknown"],
     ["export", "r", "--out", "x", "data.root=x"],
+    ["caption", "r", "a.png", "--unknown", "b.png"],
 )
 
 

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _take(late: list[str], chosen: argparse.Namespace) -> bool:
     """Take words that follow options, which argparse leaves over where none came before them."""
-    for name in ("data", "overrides"):
+    for name in ("data", "overrides", "sources"):
         words = getattr(chosen, name, None)
         if isinstance(words, list) and not any(word.startswith("-") for word in late):
             setattr(chosen, name, words + late)

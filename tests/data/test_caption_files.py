@@ -142,9 +142,10 @@ def test_wrong_rows_of_a_table_are_listed(tmp_path: Path):
 @pytest.mark.parametrize("lines", [2, 9000])
 def test_a_quote_left_open_is_told(tmp_path: Path, lines: int):
     rows = [f"{number}.png,A dog in line {number}" for number in range(lines)]
-    file = table(tmp_path, "image,caption", '0.png,"A dog', *rows)
-    with pytest.raises(ValueError, match="must be a table with every quote closed, got an error"):
-        list_caption_csv(file, None)
+    for beginning in (("image,caption", '0.png,"A dog'), ('image,"caption',)):
+        file = table(tmp_path, *beginning, *rows)
+        with pytest.raises(ValueError, match="must be a table with every quote closed"):
+            list_caption_csv(file, None)
 
 
 @pytest.mark.parametrize("lines", [("file,caption", "a.png,A dog"), ("",)])

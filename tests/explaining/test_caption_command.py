@@ -203,7 +203,7 @@ def test_a_recipe_is_a_source_of_images(captioners, tmp_path):
         ),
         (
             ["caption", "soft", "soft.yaml", "--out", "x", "--beams", "1", "--penalty", "1"],
-            "a length penalty ranks beams, and the run searches with one, got penalty=1.0; give",
+            "a length penalty ranks beams, got penalty=1.0 with one beam; give more",
         ),
         (["caption", "soft", "no.png", "--out", "x"], "no such file"),
         (["evaluate", "soft", "--mistakes", "48"], "says captions, got --mistakes 48; leave them"),

@@ -47,7 +47,8 @@ def test_another_search_is_not_kept_as_the_run_s_own(captioners):
     kept = (run / "evaluation-test.json").read_bytes()
     report = run / "evaluation" / "test" / "report.md"
     told = report.read_text()
-    assert main(["evaluate", str(run), "task.longest=2"]) == 0
-    assert (run / "evaluation-test.json").read_bytes() == kept
+    for word in ("task={name: captioning, longest: 2}", "task.longest=2"):
+        assert main(["evaluate", str(run), word]) == 0
+        assert (run / "evaluation-test.json").read_bytes() == kept
     assert report.read_text() != told
     assert "task.longest=2" in report.read_text()

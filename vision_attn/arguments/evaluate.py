@@ -19,7 +19,8 @@ def add_evaluate(commands: Any) -> None:
         metavar="DATA",
         help="other data than the run's own: image files, folders, quoted patterns, each image in "
         "a folder named like its class, or one RECIPE.yaml or TABLE.csv; and data.FIELD=VALUE, for "
-        "data that has moved, or of captions task.FIELD=VALUE, for another search",
+        "data that has moved, or of captions task.FIELD=VALUE, for another search, whose report "
+        "takes the place of the run's unless --out is given",
     )
     parser.add_argument(
         "--split", choices=("test", "valid"), help="default: test, or valid where there is no test"

@@ -76,7 +76,7 @@ def measure(
         numbers |= {f"{row}_{name}": x for row, own in rows.items() for name, x in own.items()}
     else:
         numbers = task.evaluate(batches)
-    if not any(word.startswith("task.") for word in overrides):
+    if not any(_section(word) == "task" for word in overrides):
         _keep(numbers, folder, split)
     return Evaluated(split, numbers, None)
 
@@ -156,10 +156,14 @@ def evaluate(
     return Evaluated(judges.name, numbers, out / "report.md", len(judges.left_out))
 
 
+def _section(override: str) -> str:
+    return override.partition("=")[0].partition(".")[0]
+
+
 def _hold_heeded(overrides: Sequence[str], sections: Sequence[str]) -> None:
     """Raise ValueError for a setting of a section that this evaluation does not read."""
     for word in overrides:
-        if word.partition("=")[0].split(".")[0] not in sections:
+        if _section(word) not in sections:
             raise ValueError(
                 f"this evaluation reads settings of {' and '.join(sections)} alone, got {word}; "
                 f"leave it out"

@@ -45,14 +45,11 @@ def list_flickr8k(root: str) -> CaptionListing:
 
 def list_caption_csv(file: str, root: str | None) -> CaptionListing:
     """Read a table with the columns image, caption and perhaps split, a line for each caption."""
-    rows = csv.DictReader(io.StringIO(read_text(Path(file)), newline=""), restval="", strict=True)
-    if not {"image", "caption"} <= set(rows.fieldnames or ()):
-        raise ValueError(f"{file} must have a header with image and caption, got {rows.fieldnames}")
     folder, gathering = Path(root) if root else Path(file).parent, Gathering()
     images: dict[str, Image] = {}
-    for row in _sound(rows, file):
+    for line, row in _rows(file):
         name, text, split = row["image"], row["caption"], row.get("split") or "train"
-        place = f"{file}:{rows.line_num}"
+        place = f"{file}:{line}"
         if not name or split not in FOLDERS:
             known = ", ".join(FOLDERS)
             gathering.wrong(
@@ -69,14 +66,20 @@ def list_caption_csv(file: str, root: str | None) -> CaptionListing:
     return gathering.listing(images.values(), file)
 
 
-def _sound(rows: "csv.DictReader[str]", file: str) -> Iterator[dict[str, str]]:
-    """Give the rows of a table; raises ValueError where its quotes are wrong."""
+def _rows(file: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Give the rows of a table, and the line each ends at; raises ValueError for wrong quotes."""
+    rows = csv.DictReader(io.StringIO(read_text(Path(file)), newline=""), restval="", strict=True)
     try:
-        yield from rows
+        if not {"image", "caption"} <= set(rows.fieldnames or ()):
+            raise ValueError(
+                f"{file} must have a header with image and caption, got {rows.fieldnames}"
+            )
+        for row in rows:
+            yield rows.line_num, row
     except csv.Error as error:
         raise ValueError(
-            f"{file} must be a table with every quote closed, got an error near line "
-            f"{rows.line_num}: {error}"
+            f"{file} must be a table with every quote closed, and doubled inside others, got an "
+            f"error near line {rows.line_num}: {error}"
         ) from None
 
 

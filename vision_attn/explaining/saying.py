@@ -33,8 +33,8 @@ class Search:
         beams = max(task.beams, self.best) if self.beams is None else self.beams
         if self.penalty and beams == 1:
             raise ValueError(
-                f"a length penalty ranks beams, and the run searches with one, got penalty="
-                f"{self.penalty}; give beams, too"
+                f"a length penalty ranks beams, got penalty={self.penalty} with one beam; give "
+                f"more beams"
             )
         return model.search(
             images,
