@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 
@@ -72,6 +72,10 @@ class Looked(Protocol):
     @property
     def grid(self) -> tuple[int, int] | None:
         """Rows and columns of the regions."""
+
+    @property
+    def places(self) -> Int64[Tensor, "word head"] | None:
+        """Numbers of the regions that hard looks took."""
 
     @property
     def centres(self) -> Float[Tensor, "word xy"] | None:

@@ -42,7 +42,8 @@ def test_caption_writes_lines_figures_and_looks(captioners, pictures, kind, tmp_
     out = tmp_path / "out"
     options = ["--out", str(out), "--beams", "3", "--best", "2", "--longest", "5"]
     options += ["--device", "cpu"]
-    assert main(["caption", str(captioners / kind), str(pictures), *options]) == 0
+    first, *others = (str(pictures / f"{name}.png") for name in ("one", "two", "broken"))
+    assert main(["caption", str(captioners / kind), first, *options, *others]) == 0
     told = capsys.readouterr()
     assert "broken.png: " in told.err
     lines = [json.loads(line) for line in (out / "captions.jsonl").read_text().splitlines()]

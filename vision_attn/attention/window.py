@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 Grid: TypeAlias = tuple[int, int]
 """Rows and columns."""
+Offsets: TypeAlias = tuple[Float[Tensor, "batch query row"], Float[Tensor, "batch query column"]]
+"""In cells, from a centre down and across."""
 
 
 class Places(NamedTuple):
@@ -25,14 +27,14 @@ class Places(NamedTuple):
     def extent(self, like: Tensor) -> Float[Tensor, "batch xy"] | Float[Tensor, "1 xy"]:
         """Measure (columns, rows) in cells, padding left out."""
         if self.hidden is None:
-            return _counting(like).new_tensor([self.grid[::-1]])
+            return like.new_tensor([self.grid[::-1]], dtype=_counting(like))
         columns = (~self.hidden).sum(1).to(_counting(like))
         return torch.stack([columns, torch.ones_like(columns)], 1)
 
     def axes(self, like: Tensor) -> tuple[Float[Tensor, " row"], Float[Tensor, " column"]]:
         """Give the middles of rows and of columns, in cells from the top left corner."""
-        like = _counting(like)
-        rows, columns = (torch.arange(n, device=like.device).to(like) + 0.5 for n in self.grid)
+        dtype, device = _counting(like), like.device
+        rows, columns = (torch.arange(n, dtype=dtype, device=device) + 0.5 for n in self.grid)
         return rows, columns
 
     def middles(self, like: Tensor) -> Float[Tensor, "key xy"]:
@@ -91,7 +93,7 @@ class Monotonic(Window):
         cell = last.clamp_max(int(word * self.pace))
         across = extent[:, 0]
         centre = torch.stack([cell % across, (cell / across).floor()], 1) + 0.5
-        return View(_outside(centre.unsqueeze(1), places, self.reach))
+        return View(_outside(_offsets(centre.unsqueeze(1), places), places, self.reach))
 
 
 class Predictive(Window):
@@ -114,33 +116,30 @@ class Predictive(Window):
         self, query: Float[Tensor, "batch query dim"], places: Places
     ) -> Float[Tensor, "batch query xy"]:
         """Predict where to look, in cells from the top left corner."""
-        shares = _counting(self.centre(self.hidden(query).tanh())).sigmoid()
+        scores = self.centre(self.hidden(query).tanh())
+        shares = scores.to(_counting(scores)).sigmoid()
         return shares * places.extent(shares).unsqueeze(1)
 
     def forward(self, query: Float[Tensor, "batch query dim"], places: Places, word: int) -> View:
-        centre = self.centres(query, places)
-        down, across = ((x.square() * (-2 / self.reach**2)).exp() for x in _offsets(centre, places))
+        offsets = _offsets(self.centres(query, places), places)
+        down, across = ((x.square() * (-2 / self.reach**2)).exp() for x in offsets)
         factor = (down.unsqueeze(3) * across.unsqueeze(2)).flatten(2)
-        return View(_outside(centre.detach(), places, self.reach), factor)
+        return View(_outside(offsets, places, self.reach), factor)
 
 
-def _counting(like: Tensor) -> Tensor:
+def _counting(like: Tensor) -> torch.dtype:
     """Give at least 32 bits: halves of cells above 128 are none of bf16's numbers."""
-    return like.to(torch.promote_types(like.dtype, torch.float32))
+    return torch.promote_types(like.dtype, torch.float32)
 
 
-def _offsets(
-    centre: Float[Tensor, "batch query xy"], places: Places
-) -> tuple[Float[Tensor, "batch query row"], Float[Tensor, "batch query column"]]:
+def _offsets(centre: Float[Tensor, "batch query xy"], places: Places) -> Offsets:
     """Measure from each centre to the middles of the rows, and of the columns, of the grid."""
     rows, columns = places.axes(centre)
     return rows - centre[..., 1:], columns - centre[..., :1]
 
 
-def _outside(
-    centre: Float[Tensor, "batch query xy"], places: Places, reach: int
-) -> Bool[Tensor, "batch query key"]:
-    """Mark the keys farther than `reach` from the centre along either axis, and padding."""
-    down, across = (x.abs() > reach for x in _offsets(centre, places))
+def _outside(offsets: Offsets, places: Places, reach: int) -> Bool[Tensor, "batch query key"]:
+    """Mark the keys farther than `reach` from a centre along either axis, and padding."""
+    down, across = (x.detach().abs() > reach for x in offsets)
     outside = (down.unsqueeze(3) | across.unsqueeze(2)).flatten(2)
     return outside if places.hidden is None else outside | places.hidden.unsqueeze(1)

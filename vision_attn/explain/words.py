@@ -38,11 +38,16 @@ def patches(
 
 
 def points(caption: Looked) -> Float[Tensor, "word xy"]:
-    """Give the middle of the region with most weight, or of the glimpse, in [-1, 1]."""
+    """Give the middle of the region that was taken, or has most weight, or of the glimpse.
+
+    In [-1, 1]; of regions that several heads took, their mean.
+    """
     if caption.weights is None or caption.grid is None:
         if caption.centres is None:
             raise ValueError("a caption must know its looks, got neither weights nor centres")
         return caption.centres
+    if caption.places is not None:
+        return middles(caption.places, caption.grid).mean(1)
     return middles(caption.weights.mean(1).argmax(1), caption.grid)
 
 

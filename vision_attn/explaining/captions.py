@@ -14,7 +14,7 @@ from vision_attn.data.batch import Problem
 from vision_attn.engine.atomic import whole
 from vision_attn.engine.distributed import find
 from vision_attn.engine.run import replace
-from vision_attn.explain.words import middles, points
+from vision_attn.explain.words import points
 from vision_attn.explaining.caption_drawing import drawn, measures_distance, write_distance
 from vision_attn.explaining.saying import Search, Way
 from vision_attn.explaining.sources import Item, open_source
@@ -121,16 +121,7 @@ def _prepared(
 def _line(
     name: str, captions: Sequence[Caption], texts: Sequence[str], vocabulary: Vocabulary
 ) -> dict[str, Any]:
-    """Describe the captions of an image: words, and the middle of each one's look in [-1, 1].
-
-    Of a hard look that is the region which was taken, of several heads their mean.
-    """
-
-    def spots(own: Caption) -> Tensor:
-        if own.places is None or own.grid is None:
-            return points(own)
-        return middles(own.places, own.grid).mean(1)
-
+    """Describe the captions of an image: words, and the middle of each one's look in [-1, 1]."""
     return {
         "image": name,
         "captions": [
@@ -140,7 +131,7 @@ def _line(
                 "score": round(own.score, 4),
                 "ended": own.ended,
                 "words": [vocabulary.names[number] for number in own.words],
-                "looks": [[round(x, 4) for x in point] for point in spots(own).tolist()],
+                "looks": [[round(x, 4) for x in point] for point in points(own).tolist()],
             }
             for own, text in zip(captions, texts, strict=True)
         ],
